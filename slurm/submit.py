@@ -1,0 +1,153 @@
+"""A plan becomes jobs through submitit: run here, one after the other, or rendered as sbatch text."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from submitit import LocalExecutor
+from submitit.slurm.slurm import _make_sbatch_string
+
+from slurm.job import SUBMITTER, run_job
+from slurm.live import Live
+from slurm.plan import JobSpec, Plan
+from urbanvlm.errors import UserError
+from urbanvlm.experiment import Experiment
+from urbanvlm.run_folder import RunFolder
+from urbanvlm.stages import is_done
+
+
+class JobFailed(Exception):
+    """A job ended without its result. `str()` says which, why, and where its log is."""
+
+
+def sbatch_text(plan: Plan, job: JobSpec, run: RunFolder) -> str:
+    """The batch script of a job. Ids of needed jobs stand as `<name>`: they are known at submission."""
+    cluster = plan.cluster
+    folder = run.jobs / job.name
+    with_gpus = job.gpus_per_task > 0
+    setup = [*cluster.setup, *(f"export {k}={shlex.quote(v)}" for k, v in _environment(job, plan).items())]
+    parameters: dict[str, Any] = {
+        "job_name": f"{plan.run_id}/{job.name}",
+        "partition": cluster.partition if with_gpus else cluster.cpu_partition or cluster.partition,
+        "account": cluster.account,
+        "qos": cluster.qos,
+        "constraint": cluster.constraint if with_gpus else None,
+        "nodes": job.nodes,
+        "ntasks_per_node": job.tasks_per_node,
+        "gpus_per_node": job.gpus_per_node or None,
+        "cpus_per_task": job.cpus_per_task,
+        "mem": f"{job.memory_gb}GB",
+        "time": job.timeout_minutes,
+        "signal_delay_s": cluster.signal_delay_seconds,
+        "dependency": ",".join(f"afterok:<{name}>" for name in job.needs) or None,
+        "setup": setup or None,
+        "wckey": None,
+    }
+    command = shlex.join([sys.executable, "-u", "-m", "submitit.core._submit", str(folder)])
+    return _make_sbatch_string(command=command, folder=folder, **parameters)
+
+
+def run_here(plan: Plan, experiment: Experiment, run: RunFolder, live: Live) -> None:
+    """Do every unfinished job of the plan on this machine, in order. Raises UserError or JobFailed."""
+    for job in plan.jobs:
+        if is_done(run, experiment, job.stage):
+            live.skipped(job)
+            continue
+        attempt = _new_attempt(run, job)
+        with live.running(job):
+            _run_one(plan, job, run, attempt, live)
+        if not is_done(run, experiment, job.stage):
+            raise _failure(job, attempt)
+
+
+def _run_one(plan: Plan, job: JobSpec, run: RunFolder, attempt: Path, live: Live) -> None:
+    executor = LocalExecutor(attempt)
+    executor.update_parameters(
+        timeout_min=job.timeout_minutes, tasks_per_node=job.tasks_per_node, gpus_per_node=job.gpus_per_node
+    )
+    with _environ(_environment(job, plan) | {SUBMITTER: f"{os.getpid()}:{psutil.Process().create_time()}"}):
+        with _ctrl_c_ignored():
+            submitted = executor.submit(run_job, str(run.path), job.stage, str(attempt))
+    try:
+        while not submitted.done():
+            live.refresh(run, job)
+            if list(attempt.glob("error-*")):
+                # One rank refused its input; the others may wait for it in a collective.
+                break
+    finally:
+        _kill_tree(int(submitted.job_id))
+
+
+def _failure(job: JobSpec, attempt: Path) -> Exception:
+    for error in sorted(attempt.glob("error-*")):
+        return UserError(f"job {job.name}", error.read_text(encoding="utf-8").strip())
+    logs = sorted(attempt.glob("*_log.err"))
+    tails = [(log, log.read_text(encoding="utf-8", errors="replace").strip().splitlines()) for log in logs]
+    for log, lines in tails:
+        if any(line.startswith("Traceback") for line in lines):
+            return JobFailed(f"job {job.name} failed: {lines[-1]}\n" + "\n".join(lines[-25:]) + f"\nwhole log: {log}")
+    return JobFailed(f"job {job.name} ended without its result and without an error (killed?); logs: {attempt}")
+
+
+def _new_attempt(run: RunFolder, job: JobSpec) -> Path:
+    """A folder per start: submitit names results by process number, which may come back."""
+    folder = run.jobs / job.name
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = [int(p.name.removeprefix("attempt-")) for p in folder.glob("attempt-*")]
+    attempt = folder / f"attempt-{max(numbers, default=0) + 1:03d}"
+    attempt.mkdir()
+    return attempt
+
+
+def _environment(job: JobSpec, plan: Plan) -> dict[str, str]:
+    """Variables of a job's tasks. Not a copy of this shell's: no secret travels."""
+    return {
+        "OMP_NUM_THREADS": str(1 if job.stage.kind == "synthesize" else job.cpus_per_task),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        **plan.cluster.environment,
+    }
+
+
+@contextmanager
+def _environ(values: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Children inherit an ignored signal, so Ctrl-C reaches this process alone, which then ends them in order."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _kill_tree(pid: int) -> None:
+    """End a job's processes, children first found, whatever state they are in."""
+    try:
+        controller = psutil.Process(pid)
+        processes = [controller, *controller.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(processes, timeout=10)

@@ -1,0 +1,386 @@
+"""The experiment: the YAML as a typed, frozen value with every field documented once."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from urbanvlm.errors import UserError
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """A part of the experiment: immutable, no unknown keys, no silent conversion between types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Scenes(Part):
+    """Street scenes to render; each place is seen from every heading."""
+
+    places: Annotated[int, Field(ge=2, description="number of street blocks")]
+    headings: tuple[int, ...] = Field((0, 90, 180, 270), description="camera headings in degrees")
+    image_size: Annotated[int, Field(ge=64, le=512)] = Field(512, description="width and height in pixels")
+    camera: Literal["eye", "car", "mixed"] = Field("mixed", description="camera height: eye 1.6 m, car 2.5 m, or both")
+    validation_share: Share = Field(0.1, description="share of the places in the validation split")
+    test_share: Share = Field(0.2, description="share of the places in the test split")
+    examples_per_subtype: Positive = Field(
+        400, description="most examples of one subtype in the training split; the other splits in proportion"
+    )
+    subtypes: tuple[str, ...] | None = Field(None, description="subtypes to ask; all that exist if not given")
+
+    _tuples = field_validator("headings", "subtypes", mode="before")(_as_tuple)
+
+    @model_validator(mode="after")
+    def _check(self) -> Scenes:
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share + test_share must leave places to train on: make them sum to less than 1")
+        if not self.headings or len(set(self.headings)) != len(self.headings):
+            raise ValueError("headings must be a list of different degrees, at least one")
+        if any(not 0 <= h < 360 for h in self.headings):
+            raise ValueError("headings are degrees from 0 to 359")
+        return self
+
+
+class Data(Part):
+    """The questions: either rendered scenes, or files in the study's JSONL and a folder of images."""
+
+    scenes: Scenes | None = Field(None, description="render the images and generate the questions")
+    train_file: str | None = Field(None, description="JSONL of training examples")
+    val_file: str | None = Field(None, description="JSONL of validation examples")
+    test_file: str | None = Field(None, description="JSONL of examples to evaluate on")
+    images: str | None = Field(
+        None, description="folder of the pictures; `package:sklearn/datasets/images` is a folder inside a package"
+    )
+    chain_of_thought: bool = Field(False, description="train on rationales and ask for one, ending in `Answer: …`")
+
+    @model_validator(mode="after")
+    def _check(self) -> Data:
+        files = [self.train_file, self.val_file, self.test_file, self.images]
+        if self.scenes is not None and any(files):
+            raise ValueError("scenes and files exclude each other: keep data.scenes, or the files and data.images")
+        if self.scenes is None and not (self.test_file and self.images):
+            raise ValueError("needs scenes, or test_file and images")
+        return self
+
+
+class Model(Part):
+    """A model: its family and where its weights come from."""
+
+    family: str = Field(description="blip2 | instructblip | llava")
+    checkpoint: str = Field(
+        "tiny", description="name on the Hugging Face hub, a folder, or a tiny preset (random weights): `tiny`, …"
+    )
+    revision: str | None = Field(None, description="commit of the hub's repository, for a result that can be repeated")
+    label: str = Field("", description="the model's name in folders and tables; the family if not given")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="number format of weights and compute")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_label(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value.get("label") and isinstance(value.get("family"), str):
+            return {**value, "label": value["family"]}
+        return value
+
+    @field_validator("label")
+    @classmethod
+    def _safe_label(cls, value: str) -> str:
+        return _safe_name(value)
+
+
+class Lora(Part):
+    """Low-rank adapters on the language model's linear layers; everything else is frozen."""
+
+    rank: Positive = Field(8, description="r")
+    alpha: Positive = Field(32, description="scaling numerator; the update is scaled by alpha / rank")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.05, description="dropout before the adapter")
+
+
+class Train(Part):
+    """Fine-tuning with DeepSpeed."""
+
+    epochs: Positive | None = Field(None, description="passes over the training examples; or give max_steps")
+    max_steps: Positive | None = Field(None, description="optimizer steps; or give epochs")
+    train_batch_size: Positive = Field(description="examples per optimizer step, over all processes")
+    micro_batch_size: Positive = Field(description="examples per forward pass of one process")
+    gradient_accumulation_steps: Positive = Field(1, description="forward passes per optimizer step")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(5e-5, description="peak learning rate of AdamW")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up")
+    warmup_steps: NonNegative = Field(0, description="steps of linear warm-up")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's betas")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's decoupled weight decay")
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="gradients are clipped to this norm")
+    lora: Lora | None = Field(None, description="train adapters instead of all weights")
+    freeze_vision: bool = Field(False, description="keep the vision tower as it is")
+    gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, more time")
+    zero_stage: Literal[0, 1, 2, 3] = Field(2, description="DeepSpeed ZeRO stage")
+    log_every_steps: Positive = Field(10, description="cadence of TensorBoard and metrics.jsonl")
+    validate_every_steps: Positive = Field(200, description="cadence of the validation loss")
+    validation_examples: Positive = Field(512, description="most validation examples per validation")
+    checkpoint_every_steps: Positive = Field(500, description="cadence of checkpoints")
+    keep_checkpoints: Positive = Field(2, description="newest checkpoints to keep, the best one beside them")
+
+    _tuples = field_validator("betas", mode="before")(_as_tuple)
+
+    @model_validator(mode="after")
+    def _check(self) -> Train:
+        if (self.epochs is None) == (self.max_steps is None):
+            raise ValueError("give exactly one of epochs and max_steps")
+        return self
+
+
+class Evaluate(Part):
+    """Greedy generation on the test split, and its scores."""
+
+    batch_size: Positive = Field(16, description="examples generated together")
+    shards: Positive = Field(1, description="parts of the test split; each is one process without collectives")
+    max_new_tokens: Positive = Field(16, description="longest answer; a chain of thought needs about 256")
+    prompts: str | None = Field(None, description="YAML of prompts per subtype; the shipped ones if not given")
+    profile: Literal["strict"] = Field("strict", description="how text becomes an answer")
+    bootstrap_resamples: Positive = Field(1000, description="resamples of the places for the 95 % intervals")
+    examples: Positive | None = Field(None, description="only the first so many; the scores are then stamped partial")
+
+
+class Resources(Part):
+    """What the run may use. Not part of the run's identity."""
+
+    nodes: Positive = Field(1, description="machines of a training job")
+    processes: Positive = Field(1, description="training processes per node, one per GPU where there are GPUs")
+    gpus_per_process: NonNegative = Field(0, description="0 on a machine without GPUs")
+    cpus_per_process: Positive = Field(1, description="cores, and threads of torch, per process")
+    memory_gb: Positive = Field(6, description="memory of one node of a job")
+    timeout_minutes: Positive = Field(60, description="time limit of one job")
+
+
+class Experiment(Part):
+    """Everything that decides what a run computes."""
+
+    name: str = Field(description="letters, digits, `-`, `_`, `.`; the run's id begins with it")
+    question: str = Field("", description="what the experiment is to find out, in a sentence")
+    mode: Literal["fine-tune", "zero-shot"] = Field(description="fine-tune evaluates before and after; zero-shot once")
+    seed: NonNegative = Field(0, description="the root of all randomness")
+    output: str = Field("runs", description="folder of the run folders")
+    data: Data = Field(description="the questions")
+    models: Annotated[tuple[Model, ...], Field(min_length=1)] = Field(description="the models, one after the other")
+    train: Train | None = Field(None, description="required by, and only for, mode fine-tune")
+    evaluate: Evaluate = Field(Evaluate(), description="generation and scores")
+    resources: Resources = Field(Resources(), description="processes, memory, time")
+
+    _tuples = field_validator("models", mode="before")(_as_tuple)
+
+    @field_validator("name")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        return _safe_name(value)
+
+    @model_validator(mode="after")
+    def _check(self) -> Experiment:
+        if (self.mode == "fine-tune") != (self.train is not None):
+            raise ValueError("mode fine-tune needs a train section, mode zero-shot none: change mode or the section")
+        labels = [model.label for model in self.models]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"two models have one label ({', '.join(labels)}): set models.N.label")
+        if self.train is not None:
+            t, world = self.train, self.world_size
+            product = t.micro_batch_size * t.gradient_accumulation_steps * world
+            if product != t.train_batch_size:
+                raise ValueError(
+                    f"train.train_batch_size is {t.train_batch_size} but micro_batch_size {t.micro_batch_size} × "
+                    f"gradient_accumulation_steps {t.gradient_accumulation_steps} × processes {world} = {product}: "
+                    f"change one of them"
+                )
+            if self.data.scenes is None and not (self.data.train_file and self.data.val_file):
+                raise ValueError("mode fine-tune needs data.train_file and data.val_file, or data.scenes")
+        return self
+
+    @property
+    def world_size(self) -> int:
+        """Training processes over all nodes."""
+        return self.resources.nodes * self.resources.processes
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        return ("before", "after") if self.mode == "fine-tune" else ("before",)
+
+    @property
+    def run_id(self) -> str:
+        """`<name>-<hash8 of the resolved experiment without its resources and output folder>`."""
+        identity = self.model_dump(mode="json", exclude={"resources", "output", "question"})
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return f"{self.name}-{digest[:8]}"
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _safe_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError("use letters, digits, '-', '_' and '.', at most 64, a letter or digit first")
+    return value
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML, in which a key written twice is an error and 1e-4 is a number, as in YAML 1.2."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (str, int, float, bool)):
+                if key in seen:
+                    raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_UniqueKeyLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, where: object) -> Any:
+    """Safe YAML → Python values. Raises UserError naming the line."""
+    try:
+        return yaml.load(text, _UniqueKeyLoader)  # noqa: S506 — a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{where}:{line}", error.problem or "not YAML", "mend the line") from None
+    except yaml.YAMLError as error:
+        raise UserError(where, f"not YAML ({error})") from None
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment YAML, apply `section.key=value` overrides, check it. Raises UserError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(path, "no such file", "EXP= takes the path of an experiment YAML") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(path, f"cannot be read ({error})") from None
+    tree = parse_yaml(text, path)
+    if not isinstance(tree, dict):
+        raise UserError(path, "is not a mapping of keys", "see experiments/demo.yaml")
+    for override in overrides:
+        _apply(tree, override)
+    return check_experiment(tree, path)
+
+
+def check_experiment(tree: Any, where: object) -> Experiment:
+    """A parsed YAML → Experiment. Raises UserError with one line for the first thing that is wrong."""
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, where) from None
+
+
+def _apply(tree: dict[Any, Any], override: str) -> None:
+    """Set one `a.b.c=value` in place; list items by their number, as `models.0.checkpoint=tiny`."""
+    where = f"SET {override!r}"
+    dotted, equals, raw = override.partition("=")
+    if not equals or not dotted.strip():
+        raise UserError(where, "not of the form section.key=value")
+    *parents, leaf = dotted.strip().split(".")
+    node: Any = tree
+    for key in parents:
+        node = _child(node, key, where)
+    value = parse_yaml(raw, where)
+    if isinstance(node, list):
+        _child(node, leaf, where)
+        node[int(leaf)] = value
+    else:
+        node[leaf] = value
+
+
+def _child(node: Any, key: str, where: str) -> Any:
+    if isinstance(node, list):
+        if not key.isdigit() or int(key) >= len(node):
+            raise UserError(where, f"{key!r} is not an item of the list", f"use 0 to {len(node) - 1}")
+        return node[int(key)]
+    if node.get(key) is None:
+        node[key] = {}
+    child = node[key]
+    if not isinstance(child, (dict, list)):
+        raise UserError(where, f"{key!r} is a value, not a section")
+    return child
+
+
+def _explain(error: ValidationError, where: object) -> UserError:
+    """The first problem in words; unknown keys first, because the others may only follow from them."""
+    problems = error.errors(include_url=False)
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    key = ".".join(str(part) for part in problem["loc"])
+    place = f"{where}: {key}" if key else str(where)
+    if problem["type"] == "extra_forbidden":
+        known = [name for name, _ in fields_at(problem["loc"][:-1])]
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        return UserError(place, "unknown key", f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}")
+    if problem["type"] == "missing":
+        return UserError(place, "is missing", "add it")
+    message = problem["msg"].removeprefix("Value error, ")
+    value = problem.get("input")
+    got = f" (got {value!r})" if isinstance(value, (str, int, float, bool)) or value is None else ""
+    return UserError(place, message[0].lower() + message[1:] + got)
+
+
+def fields_at(location: Sequence[int | str]) -> list[tuple[str, Any]]:
+    """(name, pydantic field) of the section at a location such as ("data", "scenes") or ("models", 0)."""
+    part: type[BaseModel] = Experiment
+    for key in location:
+        if isinstance(key, str) and key in part.model_fields:
+            part = section_type(part.model_fields[key].annotation) or part
+    return list(part.model_fields.items())
+
+
+def section_type(annotation: Any) -> type[BaseModel] | None:
+    """The section class inside an annotation such as `Scenes | None` or `tuple[Model, ...]`, if any."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        if (found := section_type(argument)) is not None:
+            return found
+    return None
+
+
+def reference() -> Iterator[tuple[str, str, str, str]]:
+    """(key, type, default, meaning) of every key, depth first; the README's reference is made from it."""
+
+    def walk(part: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+        for name, info in part.model_fields.items():
+            inner = section_type(info.annotation)
+            key = f"{prefix}{name}"
+            many = inner is not None and "tuple" in str(info.annotation)
+            kind = "list" if many else "section" if inner else _type_words(info.annotation)
+            default = "required" if info.is_required() else "" if inner else json.dumps(info.default)
+            yield key, kind, default, info.description or ""
+            if inner is not None:
+                yield from walk(inner, f"{key}.N." if many else f"{key}.")
+
+    yield from walk(Experiment, "")
+
+
+def _type_words(annotation: Any) -> str:
+    text = re.sub(r"typing\.|<class '|'>|NoneType", "", str(annotation))
+    text = re.sub(r"Annotated\[(\w+).*?\]\)?\]", r"\1", text)
+    if literal := re.search(r"Literal\[(.*?)\]", text):
+        return literal.group(1).replace("'", "").replace(", ", " | ")
+    for word in ("tuple", "str", "bool", "float", "int"):
+        if word in text:
+            return {"tuple": "list", "str": "text", "float": "number"}.get(word, word)
+    return text

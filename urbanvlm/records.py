@@ -1,0 +1,232 @@
+"""The records that stages hand to each other as JSON lines, parsed once at the edge."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from urbanvlm.errors import UserError
+
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in pixels, x2 and y2 exclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawObject:
+    """One visible object instance: its class, its box and how sure the annotator is (1.0 when rendered)."""
+
+    label: str
+    box: Box
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What is known about one image. Depth grows away from the camera, in metres where depth is metric."""
+
+    image_id: str
+    place: str
+    objects: Mapping[str, int]
+    """class -> number of visible instances"""
+    view_factors: Mapping[str, float]
+    """greenery, sky, building -> share of the image's pixels, 0..1"""
+    depth_range: float
+    closest_object: str | None
+    depth_per_class: Mapping[str, float]
+    """class -> mean depth over its pixels"""
+    foreground: Mapping[str, bool]
+    background: Mapping[str, bool]
+    depth_order: Mapping[str, float]
+    spatial_distribution: Mapping[str, str]
+    """class -> left side | right side | even"""
+    top_entity: str
+    top_sky: bool
+    skyline_clear: bool
+    occlusion_pairs: Mapping[str, bool]
+    """'a|b' -> is any a partly hidden behind a b"""
+    raw_objects: tuple[RawObject, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The record in the study's nested layout."""
+        flags = {f"{name}_foreground": flag for name, flag in self.foreground.items()}
+        flags |= {f"{name}_background": flag for name, flag in self.background.items()}
+        return {
+            "image_id": self.image_id,
+            "place": self.place,
+            "objects": dict(self.objects),
+            "view_factors": dict(self.view_factors),
+            "depth_stats": {"range": self.depth_range, "closest_object": self.closest_object},
+            "depth_per_class": {**self.depth_per_class, **flags},
+            "depth_order": dict(self.depth_order),
+            "spatial_distribution": dict(self.spatial_distribution),
+            "vertical_layout": {
+                "top_entity": self.top_entity,
+                "top_sky": self.top_sky,
+                "skyline_clear": self.skyline_clear,
+            },
+            "occlusion_pairs": dict(self.occlusion_pairs),
+            "raw_objects": [{"label": o.label, "box": list(o.box), "score": o.score} for o in self.raw_objects],
+        }
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Metadata:
+        """Inverse of `to_json`. Raises KeyError naming the missing field."""
+        depth_per_class = row["depth_per_class"]
+
+        def flags(suffix: str) -> dict[str, bool]:
+            return {k.removesuffix(suffix): bool(v) for k, v in depth_per_class.items() if k.endswith(suffix)}
+
+        layout = row["vertical_layout"]
+        return cls(
+            image_id=row["image_id"],
+            place=row.get("place") or place_of(row["image_id"]),
+            objects=row["objects"],
+            view_factors=row["view_factors"],
+            depth_range=row["depth_stats"]["range"],
+            closest_object=row["depth_stats"]["closest_object"],
+            depth_per_class={
+                k: v for k, v in depth_per_class.items() if not k.endswith(("_foreground", "_background"))
+            },
+            foreground=flags("_foreground"),
+            background=flags("_background"),
+            depth_order=row["depth_order"],
+            spatial_distribution=row["spatial_distribution"],
+            top_entity=layout["top_entity"],
+            top_sky=layout["top_sky"],
+            skyline_clear=layout["skyline_clear"],
+            occlusion_pairs=row["occlusion_pairs"],
+            raw_objects=tuple(RawObject(o["label"], tuple(o["box"]), o["score"]) for o in row["raw_objects"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question on one image with its gold answer."""
+
+    id: str
+    """unique in its file; `<image_id>#<n>` where the row has none, n counting that image's rows from 0"""
+    image_id: str
+    place: str
+    question: str
+    answer: str
+    qtype: str
+    subtype: str
+    """as written in the row, so possibly `paraphrase.from_<subtype>`"""
+    cot_answer: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """every further key of the row (object, factor, object1, object2, …), kept as it was"""
+
+    @property
+    def scored_subtype(self) -> str:
+        """The subtype that scores this row: a paraphrase scores as what it rephrases."""
+        return self.subtype.removeprefix("paraphrase.from_")
+
+    def to_json(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "id": self.id,
+            "image_id": self.image_id,
+            "place": self.place,
+            "question": self.question,
+            "answer": self.answer,
+            "qtype": self.qtype,
+            "subtype": self.subtype,
+            **self.extra,
+        }
+        if self.cot_answer is not None:
+            row["cot_answer"] = self.cot_answer
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A model's text for one example."""
+
+    example_id: str
+    text: str
+    model_id: str
+    prompt_hash: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "example_id": self.example_id,
+            "text": self.text,
+            "model_id": self.model_id,
+            "prompt_hash": self.prompt_hash,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric of one model in one phase, with all that is needed to judge it.
+
+    `value`, `low`, `high` and `blind_baseline` are None where no row of the metric was asked.
+    """
+
+    model: str
+    phase: str
+    """before | after"""
+    profile: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    """95 % interval, bootstrap clustered by place"""
+    scored: int
+    """rows whose prediction could be read as an answer"""
+    asked: int
+    unparsed_share: float
+    """share of asked rows whose text was unparsed or missing, 0..1"""
+    blind_baseline: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def place_of(image_id: str) -> str:
+    """The place of an image by the study's naming, `image_<place>_heading<degrees>.jpg`; else the name itself."""
+    stem = image_id.rsplit("/", 1)[-1].split(".", 1)[0]
+    head, separator, heading = stem.rpartition("_heading")
+    return head if separator and heading.isdigit() else stem
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) for every non-blank line. Raises UserError naming file:line."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise UserError(
+                        f"{path}:{number}", f"not JSON ({error.msg} at column {error.colno})", "mend or remove the line"
+                    ) from None
+                if not isinstance(row, dict):
+                    raise UserError(f"{path}:{number}", "not a JSON object", "each line is one object")
+                yield number, row
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"not UTF-8 (byte {error.start})", "save the file as UTF-8") from None
+    except FileNotFoundError:
+        raise UserError(path, "no such file") from None
+    except IsADirectoryError:
+        raise UserError(path, "is a folder", "name a file") from None
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write `path` so that a reader sees the old text or the new, never a part: temp name, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(path)
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one object a line, atomically, keys in the given order."""
+    write_atomic(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))

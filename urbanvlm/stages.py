@@ -1,0 +1,161 @@
+"""The stages of a run: which an experiment has, when one is finished, and doing one. Heavy imports happen late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from urbanvlm.experiment import Experiment, Model
+from urbanvlm.lock import hold
+from urbanvlm.progress import Progress
+from urbanvlm.run_folder import RunFolder, is_complete, mark_complete
+
+Kind = Literal["synthesize", "evaluate", "train", "report"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run, of one model and phase where that applies."""
+
+    kind: Kind
+    model: str = ""
+    phase: str = ""
+
+    @property
+    def name(self) -> str:
+        return "-".join(part for part in (self.kind, self.model, self.phase) if part)
+
+
+@dataclass(frozen=True)
+class Process:
+    """Which of a job's processes this is."""
+
+    rank: int = 0
+    local_rank: int = 0
+    world_size: int = 1
+
+
+def stages_of(experiment: Experiment) -> tuple[Stage, ...]:
+    """Every stage of an experiment, in an order in which they can be done."""
+    stages = [Stage("synthesize")] if experiment.data.scenes is not None else []
+    for model in experiment.models:
+        stages.append(Stage("evaluate", model.label, "before"))
+        if experiment.mode == "fine-tune":
+            stages += [Stage("train", model.label), Stage("evaluate", model.label, "after")]
+    return (*stages, Stage("report"))
+
+
+def needs_of(experiment: Experiment, stage: Stage) -> tuple[Stage, ...]:
+    """The stages that must be finished before this one."""
+    first = (Stage("synthesize"),) if experiment.data.scenes is not None else ()
+    if stage.kind == "synthesize":
+        return ()
+    if stage.kind == "report":
+        return tuple(s for s in stages_of(experiment) if s.kind == "evaluate")
+    if stage.phase == "after":
+        return (Stage("train", stage.model),)
+    return first
+
+
+def results_of(run: RunFolder, experiment: Experiment, stage: Stage) -> tuple[Path, ...]:
+    """What a stage leaves behind: files or folders, each with its COMPLETE marker when it is finished."""
+    if stage.kind == "synthesize":
+        return (run.dataset,)
+    if stage.kind == "train":
+        return (run.train(stage.model),)
+    if stage.kind == "evaluate":
+        shards = range(experiment.evaluate.shards)
+        folder = run.predictions(stage.model, stage.phase)
+        return tuple(folder / f"shard-{i:03d}-of-{len(shards):03d}.jsonl" for i in shards)
+    return (run.report,)
+
+
+def is_done(run: RunFolder, experiment: Experiment, stage: Stage) -> bool:
+    return all(is_complete(path) for path in results_of(run, experiment, stage))
+
+
+def run_stage(run: RunFolder, stage: Stage, process: Process) -> None:
+    """Do this process's part of a stage; finished parts are not done again. Raises UserError for a user's mistake."""
+    experiment = run.experiment
+    if stage.kind == "evaluate":
+        result = results_of(run, experiment, stage)[process.rank]
+        if is_complete(result):
+            return
+        with hold(result.with_suffix(".LOCK"), stage.name):
+            _evaluate(run, stage, process)
+    elif stage.kind == "train":
+        if process.rank == 0:
+            with hold(run.train(stage.model) / "LOCK", stage.name):
+                _train(run, stage, process)
+        else:
+            _train(run, stage, process)
+    elif process.rank == 0:
+        with hold(run.jobs / f"{stage.name}.LOCK", stage.name):
+            _synthesize(run) if stage.kind == "synthesize" else _report(run)
+
+
+def _model(experiment: Experiment, label: str) -> Model:
+    return next(model for model in experiment.models if model.label == label)
+
+
+def _progress(run: RunFolder, stage: Stage, process: Process, unit: str) -> Progress:
+    return Progress(run.progress_file(stage.name, process.rank), total=0, unit=unit)
+
+
+def _synthesize(run: RunFolder) -> None:
+    from urbanvlm.dataset.build import build_dataset
+    from urbanvlm.scenes.synthesize import synthesize
+
+    data, seed = run.experiment.data, run.experiment.seed
+    assert data.scenes is not None
+    resources = run.experiment.resources
+    processes = resources.processes * resources.cpus_per_process
+    with _progress(run, Stage("synthesize"), Process(), "places") as progress:
+        synthesize(data.scenes, seed, run.dataset, processes=processes, progress=progress)
+    build_dataset(data.scenes, seed, run.dataset, data.chain_of_thought)
+    mark_complete(run.dataset)
+
+
+def _train(run: RunFolder, stage: Stage, process: Process) -> None:
+    from urbanvlm.train.loop import train
+
+    model = _model(run.experiment, stage.model)
+    with _progress(run, stage, process, "steps") as progress:
+        train(run, model, process.rank, process.local_rank, process.world_size, progress)
+
+
+def _evaluate(run: RunFolder, stage: Stage, process: Process) -> None:
+    from urbanvlm.evaluate.predict import predict
+
+    model = _model(run.experiment, stage.model)
+    with _progress(run, stage, process, "examples") as progress:
+        predict(run, model, stage.phase, process.rank, progress)
+
+
+def _report(run: RunFolder) -> None:
+    from urbanvlm.dataset.read import read_examples
+    from urbanvlm.evaluate.score import merge_predictions, score_run, write_scores
+    from urbanvlm.report import write_report
+
+    experiment = run.experiment
+    settings = experiment.evaluate
+    examples = read_examples(run.split_file("test"))[: settings.examples]
+    train_examples = read_examples(run.split_file("train")) if run.has_split("train") else None
+    rows = []
+    for model in experiment.models:
+        for phase in experiment.phases:
+            shards = results_of(run, experiment, Stage("evaluate", model.label, phase))
+            rows += score_run(
+                examples,
+                merge_predictions(examples, shards),
+                train_examples,
+                model=model.label,
+                phase=phase,
+                profile=settings.profile,
+                resamples=settings.bootstrap_resamples,
+                seed=experiment.seed,
+            )
+    write_scores(run.scores, rows)
+    write_report(run, rows)
+    mark_complete(run.report)
