@@ -16,7 +16,7 @@ from slurm.cluster import load_cluster
 from slurm.plan import Plan, make_plan
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment, load_experiment
-from urbanvlm.inputs import check_inputs
+from urbanvlm.inputs import check_inputs, check_same_inputs
 from urbanvlm.lock import hold
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.stages import is_done
@@ -104,6 +104,7 @@ def _run_here(plan: Plan, experiment: Experiment, run: RunFolder, console: Conso
 
     run.create(experiment)
     with hold(run.lock, f"submit {run.id}"):
+        check_same_inputs(experiment, run)
         try:
             run_here(plan, experiment, run, Live(console))
         except JobFailed as failure:

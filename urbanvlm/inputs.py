@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,8 @@ from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment, Scenes
 from urbanvlm.models.registry import check_model
-from urbanvlm.run_folder import RunFolder
+from urbanvlm.records import write_atomic
+from urbanvlm.run_folder import RunFolder, fingerprint, resolve_folder
 
 
 def check_inputs(experiment: Experiment, where: object) -> None:
@@ -41,8 +43,36 @@ def _check_scenes(scenes: Scenes, where: object) -> None:
 
 
 def _check_files(experiment: Experiment) -> None:
-    run = RunFolder.of(experiment)
-    raise NotImplementedError(run)
+    data = experiment.data
+    assert data.images is not None
+    images = resolve_folder(data.images)
+    if not images.is_dir():
+        raise UserError(images, "no such folder", "set data.images to the folder of the pictures")
+    for file in _files(experiment):
+        check_images(read_examples(file), images)
+
+
+def _files(experiment: Experiment) -> list[Path]:
+    data = experiment.data
+    return [Path(file) for file in (data.train_file, data.val_file, data.test_file) if file is not None]
+
+
+def check_same_inputs(experiment: Experiment, run: RunFolder) -> None:
+    """A run goes on only with the files it began with; the first call writes down which those are.
+
+    Raises UserError naming the file that is another one now.
+    """
+    prompts = [Path(experiment.evaluate.prompts)] if experiment.evaluate.prompts is not None else []
+    now = {str(file): fingerprint(file) for file in [*_files(experiment), *prompts]}
+    if not run.inputs_file.is_file():
+        write_atomic(run.inputs_file, json.dumps(now, indent=1) + "\n")
+        return
+    before = json.loads(run.inputs_file.read_text(encoding="utf-8"))
+    for file, digest in now.items():
+        if before.get(file) != digest:
+            raise UserError(
+                file, f"is not the file that {run.id} began with", "change the experiment's name to begin a new run"
+            )
 
 
 def _check_writable(output: Path, where: object) -> None:

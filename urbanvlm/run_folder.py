@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "experiment.yaml"
 
     @property
+    def inputs_file(self) -> Path:
+        """sha256 of every file the experiment names, as they were when the run began."""
+        return self.path / "inputs.json"
+
+    @property
     def jobs(self) -> Path:
         """One folder a job: its logs, its error, submitit's files."""
         return self.path / "jobs"

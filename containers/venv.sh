@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Make .venv from the hashed locks, or find it made already. Usage: containers/venv.sh [dev]
+# TORCH=cpu|cuda chooses the build of torch; PYTHON=… the interpreter that .venv is made with.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "venv: $*" >&2; }
+die() {
+    say "$*"
+    exit 2
+}
+digest() { cat "$@" | sha256sum | cut -d' ' -f1; }
+
+locks=$(digest containers/{requirements,torch-cpu,torch-cuda}.lock)
+dev_lock=$(digest containers/dev.lock)
+
+# The stamps are written last, so an interrupted .venv has none. "$locks $flavour" and "$dev_lock".
+is_made() {
+    local made
+    read -r made 2> /dev/null < .venv/made-from || return 1
+    [[ $made == "$locks ${TORCH:-}"* ]] && .venv/bin/python -c '' 2> /dev/null
+}
+has_dev() { [[ -f .venv/made-from-dev && $(< .venv/made-from-dev) == "$dev_lock" ]]; }
+is_enough() { is_made && { [[ $want != dev ]] || has_dev; }; }
+
+# --no-deps: the locks are complete, and pip check proves it. deepspeed comes as source only; it is built before torch
+# is there, so that the build is the same on every machine, with the setuptools of the lock.
+install() {
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+        --only-binary :all: --no-binary deepspeed --no-build-isolation --use-pep517 "$@"
+}
+
+install_torch() {
+    local flavour=${TORCH:-} log=.venv/pip.log
+    if [[ -z $flavour ]]; then
+        flavour=cpu
+        if timeout 20 nvidia-smi > /dev/null 2>&1; then flavour=cuda; fi
+    fi
+    if [[ $flavour == cpu ]]; then
+        say "torch, CPU build"
+        if install -r containers/torch-cpu.lock 2> "$log"; then
+            echo cpu
+            return
+        fi
+        if [[ -n ${TORCH:-} ]] || ! grep -qiE 'no matching distribution|do not match the hashes' "$log"; then
+            cat "$log" >&2
+            die "torch could not be installed; see above"
+        fi
+        say "pip finds no CPU wheel of torch with a hash of containers/torch-cpu.lock here"
+    fi
+    say "torch, CUDA build of the registry: several gigabytes, runs without a GPU too"
+    install -r containers/torch-cuda.lock
+    echo cuda
+}
+
+make_venv() {
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null ||
+        die "$PYTHON is not Python 3.10 or newer; name one: make venv PYTHON=python3.11"
+    "$PYTHON" -c 'import venv, ensurepip' 2> /dev/null ||
+        die "$PYTHON lacks venv; install it (Debian: apt-get install python3-venv) or name another: PYTHON=…"
+    say "making .venv with $("$PYTHON" --version)"
+    rm -rf .venv
+    "$PYTHON" -m venv .venv
+    install -r <(awk '/^setuptools==/,/[^\\]$/' containers/requirements.lock)
+    say "the packages of containers/requirements.lock"
+    install -r containers/requirements.lock
+    local flavour
+    flavour=$(install_torch)
+    .venv/bin/python -m pip check > .venv/pip.log || {
+        cat .venv/pip.log >&2
+        die "the locks do not fit together; run make lock"
+    }
+    echo "$locks $flavour" > .venv/made-from
+    say "done"
+}
+
+want=${1:-}
+[[ $want == "" || $want == dev ]] || die "unknown argument '$want'; it is 'dev' or nothing"
+[[ ${TORCH:-cpu} =~ ^(cpu|cuda)$ ]] || die "TORCH is '$TORCH'; it is cpu, cuda, or not given"
+if is_enough; then exit; fi
+
+PATH=${PATH//"$PWD/.venv/bin:"/} # an activated .venv must not make itself
+PYTHON=${PYTHON:-python3}
+command -v "$PYTHON" > /dev/null || die "no $PYTHON here; install Python 3.10 or newer"
+exec 9> .venv.lock
+flock --nonblock 9 || {
+    say "another make is at it, waiting"
+    flock 9
+}
+if ! is_made; then make_venv; fi
+if [[ $want == dev ]] && ! has_dev; then
+    say "the packages of containers/dev.lock"
+    install -r containers/dev.lock
+    echo "$dev_lock" > .venv/made-from-dev
+fi

@@ -1,0 +1,184 @@
+"""The main job with real processes: undisturbed, killed at random moments, stopped by Ctrl-C, run again when done.
+
+A small copy of the demo: the same stages, families, processes and ZeRO stage; fewer places and steps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from urbanvlm.experiment import Experiment, load_experiment
+from urbanvlm.run_folder import RunFolder, fingerprint
+from urbanvlm.stages import is_done, stages_of
+
+ROOT = Path(__file__).parent.parent
+SMALL = (
+    "data.scenes.places=24 data.scenes.examples_per_subtype=40 train.max_steps=12 train.train_batch_size=8 "
+    "train.micro_batch_size=4 train.checkpoint_every_steps=3 train.validate_every_steps=6 train.warmup_steps=2 "
+    "train.log_every_steps=1 train.validation_examples=16 evaluate.batch_size=8 evaluate.bootstrap_resamples=50"
+)
+KILLS = 5
+SCORE_KEYS = [
+    "model", "phase", "profile", "metric", "value", "low", "high", "scored", "asked", "unparsed_share", "blind_baseline",
+]  # fmt: skip
+
+
+def command(output: Path, verb: str = "submit") -> list[str]:
+    settings = f"{SMALL} output={output}"
+    return [sys.executable, "-m", "slurm", verb, "experiments/demo.yaml", "--set", settings]
+
+
+def experiment(output: Path) -> Experiment:
+    return load_experiment(ROOT / "experiments" / "demo.yaml", [*SMALL.split(), f"output={output}"])
+
+
+def finish(output: Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(output), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def kill_everything(process: subprocess.Popen[str]) -> None:
+    """SIGKILL to the process and all below it, the way a power cut would: nobody gets to clean up."""
+    top = psutil.Process(process.pid)
+    for one in (top, *top.children(recursive=True)):
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+
+
+def finished_stages(output: Path) -> dict[str, float]:
+    """Name of every finished stage -> when the last of its markers was written."""
+    it = experiment(output)
+    run = RunFolder.of(it)
+    markers = {
+        "synthesize": run.dataset / "COMPLETE",
+        **{f"train-{m.label}": run.train(m.label) / "COMPLETE" for m in it.models},
+    }
+    return {name: path.stat().st_mtime for name, path in markers.items() if path.exists()}
+
+
+def exports(output: Path) -> dict[str, str]:
+    it = experiment(output)
+    return {m.label: fingerprint(RunFolder.of(it).train(m.label) / "export" / "model.safetensors") for m in it.models}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    output = tmp_path_factory.mktemp("undisturbed")
+    return output, finish(output).stdout
+
+
+def test_every_stage_finishes_and_the_end_shows_one_table(undisturbed: tuple[Path, str]) -> None:
+    output, shown = undisturbed
+    it = experiment(output)
+    run = RunFolder.of(it)
+    assert all(is_done(run, it, stage) for stage in stages_of(it))
+    table = shown[shown.rindex("report       ") - 6000 :]
+    for word in ("blind", "blip2", "instructblip", "llava", "report.md", "scores.json", "tensorboard"):
+        assert word in table
+    for folder in (run.path / "tensorboard").iterdir():
+        assert list(folder.glob("events.*"))
+
+
+def test_scores_have_the_schema_that_other_programs_read(undisturbed: tuple[Path, str]) -> None:
+    output, _ = undisturbed
+    scores = json.loads(RunFolder.of(experiment(output)).scores.read_text())
+    assert {(s["model"], s["phase"]) for s in scores} == {
+        (model, phase) for model in ("blip2", "instructblip", "llava") for phase in ("before", "after")
+    }
+    for score in scores:
+        assert list(score) == SCORE_KEYS
+        assert score["profile"] == "strict" and 0 <= score["scored"] <= score["asked"]
+        assert 0 <= score["unparsed_share"] <= 1
+        if score["asked"]:
+            assert score["value"] is not None and score["blind_baseline"] is not None
+
+
+def test_a_finished_run_is_not_run_again(undisturbed: tuple[Path, str]) -> None:
+    output, _ = undisturbed
+    run = RunFolder.of(experiment(output))
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*") if path.is_file()}
+    shown = finish(output).stdout
+    assert shown.count("done") >= len(stages_of(experiment(output)))
+    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_changed_yaml_is_a_new_run_and_no_overwrite(undisturbed: tuple[Path, str]) -> None:
+    output, _ = undisturbed
+    changed = [*command(output, "plan")[:-1], f"{SMALL} output={output} seed=8"]
+    done = subprocess.run(changed, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and experiment(output).run_id not in done.stdout
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_scores(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    reference, _ = undisturbed
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    print(f"kill moments from seed {seed}")
+    finished: dict[str, float] = {}
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            command(tmp_path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(chance.uniform(2, 22))
+        assert process.poll() in (None, 0), process.stderr and process.stderr.read()
+        kill_everything(process)
+        now = finished_stages(tmp_path)
+        assert {name: now[name] for name in finished} == finished, "a finished stage was done again"
+        finished = now
+    finish(tmp_path)
+    scores, expected = (RunFolder.of(experiment(output)).scores.read_bytes() for output in (tmp_path, reference))
+    assert scores == expected
+    assert exports(tmp_path) == exports(reference)
+
+
+def test_a_second_submit_is_refused_while_the_first_lives_and_ctrl_c_ends_every_process(tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        command(tmp_path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        run = RunFolder.of(experiment(tmp_path))
+        deadline = time.monotonic() + 60
+        while not run.lock.exists() or len(psutil.Process(first.pid).children(recursive=True)) < 2:
+            assert time.monotonic() < deadline and first.poll() is None
+            time.sleep(0.1)
+        second = subprocess.run(command(tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert second.returncode == 2
+        assert f"process {first.pid}" in second.stderr and len(second.stderr.strip().splitlines()) == 1
+        everyone = psutil.Process(first.pid).children(recursive=True)
+        os.killpg(first.pid, signal.SIGINT)
+        _, errors = first.communicate(timeout=30)
+        assert first.returncode == 130 and "goes on from here" in errors and "Traceback" not in errors
+        _, alive = psutil.wait_procs(everyone, timeout=5)
+        assert alive == [] and not run.lock.exists()
+    finally:
+        if first.poll() is None:
+            kill_everything(first)
+
+
+def test_jobs_end_when_only_their_submitter_is_killed(tmp_path: Path) -> None:
+    first = subprocess.Popen(command(tmp_path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(everyone := psutil.Process(first.pid).children(recursive=True)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(2)
+    first.kill()
+    first.wait()
+    _, alive = psutil.wait_procs(everyone, timeout=20)
+    assert alive == []

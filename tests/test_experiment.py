@@ -1,0 +1,159 @@
+"""The experiment: what is accepted, what is refused with which line, and what makes a run another run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from urbanvlm.errors import UserError
+from urbanvlm.experiment import Experiment, check_experiment, load_experiment, parse_yaml, reference
+
+MINIMAL = {
+    "name": "x",
+    "mode": "fine-tune",
+    "data": {"scenes": {"places": 8}},
+    "models": [{"family": "blip2"}],
+    "train": {"max_steps": 3, "train_batch_size": 8, "micro_batch_size": 4},
+    "resources": {"processes": 2},
+}
+
+
+def write(tmp_path: Path, tree: object) -> Path:
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return path
+
+
+def refusal(tmp_path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_experiment(write(tmp_path, MINIMAL), overrides)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.learnin_rate=1", ["train.learnin_rate", "unknown key", "did you mean learning_rate?"]),
+        ("nonsense=1", ["nonsense", "unknown key", "known: name, question"]),
+        ("models.0.famly=llava", ["models.0.famly", "did you mean family?"]),
+        ("train.learning_rate=fast", ["train.learning_rate", "valid number", "'fast'"]),
+        ("train.learning_rate=0", ["train.learning_rate", "greater than 0"]),
+        ("train.learning_rate=.nan", ["train.learning_rate", "finite"]),
+        ("seed=1.5", ["seed", "valid integer"]),
+        ("seed=-1", ["seed", "greater than or equal to 0"]),
+        ("seed=true", ["seed", "valid integer"]),
+        ("data.scenes.places=1", ["data.scenes.places", "greater than or equal to 2"]),
+        ("data.scenes.headings=[0,0]", ["data.scenes", "headings", "different"]),
+        ("data.scenes.test_share=0.95", ["data.scenes", "less than 1"]),
+        ("data.test_file=a.jsonl", ["data", "exclude each other"]),
+        ("train.micro_batch_size=3", ["train_batch_size is 8", "micro_batch_size 3", "processes 2 = 6"]),
+        ("train.epochs=2", ["train", "exactly one of epochs and max_steps"]),
+        ("mode=zero-shot", ["mode zero-shot none"]),
+        ("mode=finetune", ["mode", "'fine-tune' or 'zero-shot'"]),
+        ("name=../x", ["name", "letters, digits"]),
+        ("name=a b", ["name", "letters, digits"]),
+        ("models=[]", ["models", "at least 1"]),
+        ("models.1.family=blip2", ["models.1.family=blip2", "not an item of the list"]),
+        ("models.0.label=a/b", ["models.0.label", "letters, digits"]),
+        ("name.x=1", ["name.x=1", "a value, not a section"]),
+        ("seed", ["'seed'", "not of the form section.key=value"]),
+        ("seed=[", ["'seed=['"]),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, override: str, words: list[str]) -> None:
+    line = refusal(tmp_path, override)
+    for word in words:
+        assert word in line, line
+
+
+def test_missing_key_duplicate_key_and_bad_yaml_name_the_place(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"x\.yaml: mode: is missing"):
+        load_experiment(write(tmp_path, {k: v for k, v in MINIMAL.items() if k != "mode"}))
+    path = tmp_path / "twice.yaml"
+    path.write_text("name: a\nseed: 1\nseed: 2\n")
+    with pytest.raises(UserError, match=r"twice\.yaml:3: key 'seed' is given twice"):
+        load_experiment(path)
+    path.write_text("name: a\n  seed: 1\n")
+    with pytest.raises(UserError, match=r"twice\.yaml:2"):
+        load_experiment(path)
+    path.write_text("- a\n")
+    with pytest.raises(UserError, match="not a mapping"):
+        load_experiment(path)
+    with pytest.raises(UserError, match="no such file"):
+        load_experiment(tmp_path / "absent.yaml")
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "evil.yaml"
+    path.write_text(f"name: !!python/object/apply:os.system ['touch {tmp_path}/owned']\n")
+    with pytest.raises(UserError):
+        load_experiment(path)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_two_models_of_one_family_need_labels(tmp_path: Path) -> None:
+    twice = MINIMAL | {"models": [{"family": "blip2"}, {"family": "blip2", "checkpoint": "tiny-opt"}]}
+    with pytest.raises(UserError, match=r"two models have one label.*models\.N\.label"):
+        load_experiment(write(tmp_path, twice))
+    experiment = load_experiment(write(tmp_path, twice), ["models.1.label=opt"])
+    assert [model.label for model in experiment.models] == ["blip2", "opt"]
+
+
+def test_overrides_are_yaml_values(tmp_path: Path) -> None:
+    experiment = load_experiment(
+        write(tmp_path, MINIMAL),
+        ["train.learning_rate=1e-4", "train.lora.rank=4", "data.scenes.subtypes=[count]", "question=a = b"],
+    )
+    assert experiment.train is not None and experiment.train.lora is not None
+    assert experiment.train.learning_rate == 1e-4
+    assert experiment.train.lora.rank == 4
+    assert experiment.data.scenes is not None and experiment.data.scenes.subtypes == ("count",)
+    assert experiment.question == "a = b"
+
+
+def test_the_run_id_follows_what_is_computed_and_nothing_else(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    base = load_experiment(path).run_id
+    assert base.startswith("x-") and len(base) == len("x-") + 8
+    same = ["resources.memory_gb=9", "output=elsewhere", "question=why", "train.learning_rate=5.0e-5"]
+    assert load_experiment(path, same).run_id == base
+    for change in ("seed=1", "train.max_steps=4", "data.scenes.places=9", "models.0.checkpoint=tiny-opt"):
+        assert load_experiment(path, [change]).run_id != base
+
+
+@given(
+    seed=st.integers(0, 2**40),
+    rate=st.floats(1e-12, 10, allow_subnormal=False),
+    question=st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"))),
+)
+def test_an_experiment_survives_its_yaml(seed: int, rate: float, question: str) -> None:
+    tree = MINIMAL | {"seed": seed, "question": question, "train": {**MINIMAL["train"], "learning_rate": rate}}  # type: ignore[dict-item]
+    experiment = Experiment.model_validate(tree)
+    assert check_experiment(parse_yaml(experiment.to_yaml(), "again"), "again") == experiment
+
+
+def test_every_key_is_documented_once() -> None:
+    rows = list(reference())
+    assert len({key for key, *_ in rows}) == len(rows)
+    assert all(meaning.strip() for *_, meaning in rows)
+
+
+def test_the_readme_and_every_shipped_experiment_are_up_to_date() -> None:
+    from urbanvlm.cli import fill_readme
+
+    root = Path(__file__).parent.parent
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert fill_readme(readme, root) == readme, "run `.venv/bin/python -m urbanvlm readme`"
+    shipped = sorted((root / "experiments").glob("*.yaml"))
+    assert len(shipped) >= 8
+    for path in shipped:
+        head = path.read_text(encoding="utf-8").splitlines()[:3]
+        assert [line.split()[1] for line in head] == ["Question", "Command", "Cost"], path
+        assert f"experiments/{path.name}" in head[1]
+        load_experiment(path)

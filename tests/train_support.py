@@ -1,0 +1,122 @@
+"""A small run to train and predict on in tests, and real processes that do it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from urbanvlm.experiment import check_experiment
+from urbanvlm.records import write_jsonl
+from urbanvlm.run_folder import RunFolder
+
+ROOT = Path(__file__).parent.parent
+
+TRAIN = """
+import sys
+from pathlib import Path
+from urbanvlm.errors import UserError
+from urbanvlm.progress import Progress
+from urbanvlm.run_folder import RunFolder
+from urbanvlm.train.loop import train
+
+run, rank, world_size = RunFolder(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
+try:
+    train(run, run.experiment.models[0], rank, rank, world_size, Progress(None, total=0, unit="steps"))
+except UserError as error:
+    sys.exit(f"UserError: {error}")
+"""
+
+
+def make_questions(folder: Path, examples: int = 40, seed: int = 0) -> None:
+    """Pictures that are bright above or below, one question on each, in train.jsonl, val.jsonl and test.jsonl."""
+    random = np.random.default_rng(seed)
+    images = folder / "images"
+    images.mkdir(parents=True)
+    splits: dict[str, list[Mapping[str, Any]]] = {"train": [], "val": [], "test": []}
+    for number in range(examples):
+        split = "train" if number % 4 < 2 else "val" if number % 4 == 2 else "test"
+        pixels = random.integers(0, 90, (64, 64, 3), dtype=np.uint8)
+        bright = bool(random.integers(2))
+        pixels[:32] += np.uint8(150 * bright)
+        image_id = f"image_{number:06d}_heading0.png"
+        Image.fromarray(pixels).save(images / image_id)
+        row = {"image_id": image_id, "question": "Is more than half of the picture sky?", "qtype": "viewfactor"}
+        answer = {"answer": "yes" if bright else "no", "subtype": "viewfactor.dominance", "factor": "sky"}
+        splits[split].append({"id": f"{split}-{number}", "place": f"image_{number:06d}"} | row | answer)
+    for split, rows in splits.items():
+        write_jsonl(folder / f"{split}.jsonl", rows)
+
+
+def make_run(path: Path, questions: Path, model: Mapping[str, Any] = {}, **train: Any) -> RunFolder:  # noqa: B006
+    """A run folder over those questions: one tiny model, 2 processes, small batches unless said otherwise."""
+    settings = {
+        "max_steps": 8,
+        "train_batch_size": 8,
+        "micro_batch_size": 2,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 1e-3,
+        "warmup_steps": 2,
+        "weight_decay": 0.01,
+        "log_every_steps": 1,
+        "validate_every_steps": 3,
+        "checkpoint_every_steps": 2,
+    } | train
+    world_size = settings["train_batch_size"] // (
+        settings["micro_batch_size"] * settings["gradient_accumulation_steps"]
+    )
+    tree = {
+        "name": "test",
+        "mode": "fine-tune",
+        "output": str(path.parent),
+        "data": {f"{split}_file": str(questions / f"{split}.jsonl") for split in ("train", "val", "test")}
+        | {"images": str(questions / "images")},
+        "models": [{"family": "llava", "checkpoint": "tiny"} | dict(model)],
+        "train": settings,
+        "evaluate": {"batch_size": 4, "max_new_tokens": 4, "shards": 1},
+        "resources": {"processes": world_size},
+    }
+    run = RunFolder(path)
+    run.create(check_experiment(tree, "test"))
+    return run
+
+
+def start_training(run: RunFolder, attempt: str = "1", world_size: int | None = None) -> list[subprocess.Popen[str]]:
+    """One process per rank, one thread each; they meet at a file of this attempt."""
+    size = world_size or run.experiment.world_size
+    environment = os.environ | {
+        "URBANVLM_RENDEZVOUS": str(run.path / f"rendezvous-{attempt}"),
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    environment.pop("MASTER_ADDR", None)
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", TRAIN, str(run.path), str(rank), str(size)],
+            env=environment,
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(size)
+    ]
+
+
+def finish(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
+    """Wait for every process; what each wrote to stderr. Fails if one failed."""
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(errors)
+    return errors
+
+
+def metrics(run: RunFolder) -> list[dict[str, Any]]:
+    file = run.train(run.experiment.models[0].label) / "metrics.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

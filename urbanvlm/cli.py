@@ -1,0 +1,62 @@
+"""`python -m urbanvlm …`: commands that need no job."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from pathlib import Path
+
+from urbanvlm.errors import UserError
+from urbanvlm.experiment import reference
+from urbanvlm.records import write_atomic
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 on success, 2 after a user's mistake (one line on stderr)."""
+    parser = argparse.ArgumentParser(prog="python -m urbanvlm", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    readme = commands.add_parser("readme", help="rewrite the generated parts of the README: the tree, the reference")
+    readme.add_argument("file", type=Path, nargs="?", default=Path("README.md"))
+    readme.set_defaults(command=_readme)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _readme(options: argparse.Namespace) -> int:
+    write_atomic(options.file, fill_readme(options.file.read_text(encoding="utf-8"), options.file.absolute().parent))
+    return 0
+
+
+def fill_readme(text: str, root: Path) -> str:
+    """The README with its generated parts made anew from the code below `root`."""
+    for name, body in (("tree", tree_lines(root)), ("reference", reference_table())):
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if begin not in text or end not in text:
+            raise UserError("README.md", f"has no {begin} … {end}", "put the two lines back")
+        head, _, rest = text.partition(begin)
+        text = f"{head}{begin}\n{body}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def reference_table() -> str:
+    """Markdown: every key of an experiment with its type, default and meaning."""
+    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for key, kind, default, meaning in reference():
+        cells = (f"`{key}`", kind, default and f"`{default}`" if default != "required" else "required", meaning)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def tree_lines(root: Path) -> str:
+    """Every module of the two packages with the first sentence of its docstring."""
+    lines = ["```"]
+    for package in ("slurm", "urbanvlm"):
+        for path in sorted((root / package).rglob("*.py")):
+            duty = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
+            lines.append(f"{path.relative_to(root).as_posix():<36} {duty}".rstrip())
+    return "\n".join([*lines, "```"])

@@ -1,0 +1,121 @@
+"""The strict profile's reading of a model's text: an answer, `unparsed`, or `missing`.
+
+Nothing is ever turned into "no" or 0: a text that names no value, or two that differ, is unparsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from urbanvlm.dataset.taxonomy import SUBTYPES, Subtype
+from urbanvlm.errors import UserError
+from urbanvlm.evaluate.parse_choices import CHOICE_READERS, Claims, classes_in
+from urbanvlm.evaluate.parse_numbers import number_claims
+from urbanvlm.evaluate.parse_text import clean, readings
+from urbanvlm.records import Example
+
+Value = str | int | float
+Status = Literal["answer", "unparsed", "missing"]
+
+_CACHED_LENGTH = 80
+"""Longer texts hardly ever repeat and would fill the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a text says. `value` is None unless the status is `answer`.
+
+    By the subtype's answer kind it is yes | no; a whole number (a range's middle may be a half); a share 0..1; a number
+    (metres where the text names a length); low | moderate | high; left side | right side | even; or a class name.
+    """
+
+    status: Status
+    value: Value | None = None
+
+
+UNPARSED = Parsed("unparsed")
+MISSING = Parsed("missing")
+
+
+def parse_answer(text: str | None, subtype: Subtype, question: str = "") -> Parsed:
+    """Read a text as an answer to a question of the subtype; None, for no prediction at all, is `missing`.
+
+    Where the text has an `Answer:`, what follows the last one is read, else all of it, without questions that it asks.
+    `question`, where given, is what was asked: its echo is left out, and statements about other classes do not count.
+    Linear in the length of the text.
+    """
+    if text is None:
+        return MISSING
+    if len(text) <= _CACHED_LENGTH:
+        return _parse_cached(text, subtype.name, subtype.answer_kind, question)
+    return _parse(text, subtype.name, subtype.answer_kind, question)
+
+
+def parse_gold(example: Example) -> Value:
+    """The gold value, from `answer` alone by the grammar of predictions. Raises UserError naming the example."""
+    subtype = subtype_of(example)
+    parsed = parse_answer(example.answer, subtype)
+    if parsed.value is None:
+        raise UserError(
+            f"example {example.id}",
+            f"gold answer {example.answer!r} is no {_KIND_WORDS[subtype.answer_kind]}, as {subtype.name} needs",
+            "mend or remove the row",
+        )
+    return parsed.value
+
+
+def subtype_of(example: Example) -> Subtype:
+    """Raises UserError naming the example where its subtype is unknown."""
+    subtype = SUBTYPES.get(example.scored_subtype)
+    if subtype is None:
+        raise UserError(f"example {example.id}", f"unknown subtype {example.subtype!r}", "see the README's table")
+    return subtype
+
+
+_KIND_WORDS = {
+    "yes_no": "yes or no",
+    "integer": "whole number",
+    "share": "share from 0 to 1",
+    "number": "number",
+    "class": "known class",
+    "depth_label": "low, moderate or high",
+    "side_label": "left side, right side or evenly spread",
+}
+
+
+@lru_cache(maxsize=65536)
+def _parse_cached(text: str, subtype: str, kind: str, question: str) -> Parsed:
+    return _parse(text, subtype, kind, question)
+
+
+def _parse(text: str, subtype: str, kind: str, question: str) -> Parsed:
+    asked, cleaned_question = _asked(question)
+    for part in readings(clean(text), cleaned_question):
+        claims = _claims(part, subtype, kind, asked)
+        if claims:
+            return _settle(tuple(claims), kind)
+    return UNPARSED
+
+
+@lru_cache(maxsize=4096)
+def _asked(question: str) -> tuple[Claims, str]:
+    cleaned = clean(question)
+    return classes_in(cleaned), cleaned
+
+
+def _claims(text: str, subtype: str, kind: str, asked: Claims) -> frozenset[str] | frozenset[float | None]:
+    if kind in CHOICE_READERS:
+        return CHOICE_READERS[kind](text, subtype, asked)
+    return number_claims(text, kind, asked)
+
+
+def _settle(claims: Sequence[Value | None], kind: str) -> Parsed:
+    if len(claims) != 1 or claims[0] is None:
+        return UNPARSED
+    value = claims[0]
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return Parsed("answer", value)

@@ -1,0 +1,75 @@
+"""BLIP-2: the image as query tokens before the text, read by OPT or flan-T5."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2Processor,
+    BlipImageProcessorPil,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+
+from urbanvlm.errors import UserError
+from urbanvlm.models import tiny
+from urbanvlm.models.family import ImageTextFamily, LoadedModel, image_token_count, image_token_id
+
+
+class QFormerFamily(ImageTextFamily):
+    """What BLIP-2 and InstructBLIP share: a Q-Former's query tokens stand before the prompt, even before its bos."""
+
+    language_path = "language_model"
+    vision_path = "vision_model"
+
+    def prompt_ids(self, loaded: LoadedModel, text: str) -> list[int]:
+        return [image_token_id(loaded)] * image_token_count(loaded) + loaded.processor.tokenizer(text)["input_ids"]
+
+    def settle(self, model: PreTrainedModel, processor: ProcessorMixin, where: str) -> None:
+        config: Any = model.config
+        if config.image_token_id is None:  # then the library would leave the image out without a word
+            raise UserError(
+                f"checkpoint {where!r}", "its config.json has no image_token_index", "use a newer revision of it"
+            )
+        processor.num_query_tokens = config.num_query_tokens
+
+    @staticmethod
+    def spread_tiny(model: Any) -> None:
+        tiny.spread(model.query_tokens, model.vision_model.embeddings.position_embedding)
+        if model.config.text_config.is_encoder_decoder:
+            tiny.calm_t5(model.language_model)
+
+
+def tiny_image_processor() -> BlipImageProcessorPil:
+    return BlipImageProcessorPil(size={"height": tiny.SIZE.image_size, "width": tiny.SIZE.image_size})
+
+
+class Blip2(QFormerFamily):
+    name = "blip2"
+    model_type = "blip-2"
+    model_class = Blip2ForConditionalGeneration
+    processor_class = Blip2Processor
+    tiny_presets = ("tiny", "tiny-opt")
+
+    def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
+        return f"Question: {prompt} Answer:"
+
+    def build_tiny(self, preset: str) -> tuple[PreTrainedModel, ProcessorMixin]:
+        language_model: tiny.LanguageModel = "opt" if preset == "tiny-opt" else "t5"
+        tokenizer = tiny.tiny_tokenizer(language_model)
+        config = Blip2Config(
+            vision_config=tiny.blip_vision_config(),
+            qformer_config=tiny.qformer_config(len(tokenizer)),
+            text_config=tiny.language_config(language_model, tokenizer),
+            num_query_tokens=tiny.SIZE.query_tokens,
+            image_token_index=tokenizer.image_token_id,
+            initializer_range=tiny.SIZE.init,
+        )
+        model = Blip2ForConditionalGeneration(config)
+        self.spread_tiny(model)
+        return model, Blip2Processor(tiny_image_processor(), tokenizer, num_query_tokens=tiny.SIZE.query_tokens)
+
+
+FAMILY = Blip2()

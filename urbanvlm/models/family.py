@@ -1,0 +1,373 @@
+"""What a model family is: loading, encoding and generating behind one protocol, and the parts that families share."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+
+from urbanvlm.errors import UserError
+from urbanvlm.models import encoding
+from urbanvlm.models.encoding import Row
+from urbanvlm.models.registry import TINY_PRESETS
+from urbanvlm.models.tiny import seeded
+
+DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Weights with the processor that belongs to them."""
+
+    model: PreTrainedModel
+    """possibly wrapped by PEFT"""
+    processor: ProcessorMixin
+    family: ModelFamily
+    model_id: str
+    """where the weights came from: preset and seed, folder, or hub name and revision"""
+
+    def with_model(self, model: nn.Module) -> LoadedModel:
+        """The same with another module around, or in place of, the model."""
+        return replace(self, model=model)
+
+
+class ModelFamily(Protocol):
+    """All that training and evaluation know of a model."""
+
+    name: str
+
+    def load(
+        self, checkpoint: str, *, revision: str | None = None, precision: str = "fp32", seed: int = 0
+    ) -> LoadedModel:
+        """A tiny preset from random weights, or a folder or hub name. Leaves the global random state alone.
+
+        Raises UserError where the checkpoint cannot be had, is of another family, or cannot run in that precision.
+        """
+        ...
+
+    def check_lengths(
+        self, loaded: LoadedModel, prompts: Sequence[str], targets: Sequence[str] | None, max_new_tokens: int = 0
+    ) -> None:
+        """Raise UserError if image, prompt and answer of any example exceed what the model can read.
+
+        The encoders check their own batch too; this one needs no images, so all examples can be checked beforehand.
+        """
+        ...
+
+    def encode_training(
+        self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str], targets: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Inputs of `model(**batch)` on the CPU: int64 tokens, float32 pixel_values (B, 3, H, W), and labels (B, T).
+
+        labels are -100 on image, prompt and padding: only the target and the end of sequence are learnt. Line breaks
+        in a target become spaces (a line break ends OPT's answer).
+        """
+        ...
+
+    def encode_prompts(
+        self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Inputs of `generate` on the CPU; padded left for decoder-only language models."""
+        ...
+
+    def generate(self, loaded: LoadedModel, batch: Mapping[str, Tensor], max_new_tokens: int) -> list[str]:
+        """Greedy decoding of what `encode_prompts` made: the new text only, stripped, one per row."""
+        ...
+
+    def lora_targets(self, model: nn.Module) -> str:
+        """A regular expression that fully matches the names of the language model's linear layers, and no others."""
+        ...
+
+    def vision_parameters(self, model: nn.Module) -> Iterable[nn.Parameter]:
+        """The vision tower's parameters."""
+        ...
+
+
+class ImageTextFamily(ABC):
+    """The shared part of the families; a subclass says where its images, prompts and towers are."""
+
+    name: str
+    model_type: str
+    """of the checkpoint's config.json"""
+    model_class: type[PreTrainedModel]
+    processor_class: type[ProcessorMixin]
+    language_path: str
+    """dotted name of the language model inside the model"""
+    vision_path: str
+    tiny_presets: tuple[str, ...]
+
+    @abstractmethod
+    def build_tiny(self, preset: str) -> tuple[PreTrainedModel, ProcessorMixin]:
+        """Model from random weights, with its processor; called with the generator seeded."""
+
+    @abstractmethod
+    def prompt_ids(self, loaded: LoadedModel, text: str) -> list[int]:
+        """Image tokens and prompt, in the order the model reads them."""
+
+    @abstractmethod
+    def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
+        """The prompt in the form that the checkpoint was trained with."""
+
+    def extra_inputs(self, loaded: LoadedModel, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Inputs beyond tokens and pixels; they see the prompts, never the targets."""
+        return {}
+
+    def settle(self, model: PreTrainedModel, processor: ProcessorMixin, where: str) -> None:
+        """Make model and processor agree after loading; raise UserError where they cannot."""
+
+    # ---- loading
+
+    def load(
+        self, checkpoint: str, *, revision: str | None = None, precision: str = "fp32", seed: int = 0
+    ) -> LoadedModel:
+        if precision not in DTYPES:
+            raise UserError(f"precision {precision!r}", "unknown", f"known: {', '.join(DTYPES)}")
+        with seeded(seed):
+            if checkpoint in TINY_PRESETS:
+                model, processor = self._load_tiny(checkpoint, precision)
+                model_id = f"{self.name}/{checkpoint}@seed{seed}"
+            else:
+                model, processor = self._load_pretrained(checkpoint, revision, precision)
+                model_id = f"{checkpoint}@{revision}" if revision else checkpoint
+        self.settle(model, processor, checkpoint)
+        loaded = LoadedModel(model, processor, self, model_id)
+        _replace_generation_config(loaded)
+        model.eval()
+        return loaded
+
+    def _load_tiny(self, preset: str, precision: str) -> tuple[PreTrainedModel, ProcessorMixin]:
+        if preset not in self.tiny_presets:
+            known = ", ".join(self.tiny_presets)
+            raise UserError(f"checkpoint {preset!r}", f"{self.name} has no such preset", f"it has: {known}")
+        model, processor = self.build_tiny(preset)
+        _check_precision(model.config, precision, preset)
+        return model.to(DTYPES[precision]), processor  # type: ignore[arg-type]
+
+    def _load_pretrained(
+        self, checkpoint: str, revision: str | None, precision: str
+    ) -> tuple[PreTrainedModel, ProcessorMixin]:
+        with _loading(checkpoint):
+            config = AutoConfig.from_pretrained(checkpoint, revision=revision)
+        if config.model_type != self.model_type:
+            raise UserError(
+                f"checkpoint {checkpoint!r}",
+                f"is a {config.model_type} model, which family {self.name} does not load",
+                "change the family or the checkpoint",
+            )
+        _check_precision(config, precision, checkpoint)
+        with _loading(checkpoint):
+            # The PIL backend even where torchvision is installed: its resampling gives other pixels.
+            processor = self.processor_class.from_pretrained(checkpoint, revision=revision, backend="pil")
+            model, report = self.model_class.from_pretrained(
+                checkpoint, revision=revision, dtype=DTYPES[precision], output_loading_info=True
+            )
+        if missing := sorted([*report["missing_keys"], *report["mismatched_keys"]], key=str):
+            raise UserError(
+                f"checkpoint {checkpoint!r}",
+                f"{len(missing)} weights are missing or misshapen, such as {missing[0]}",
+                "the download or copy is not whole: make it again",
+            )
+        return model, processor
+
+    # ---- encoding
+
+    def check_lengths(
+        self, loaded: LoadedModel, prompts: Sequence[str], targets: Sequence[str] | None, max_new_tokens: int = 0
+    ) -> None:
+        self._rows(loaded, prompts, targets, max_new_tokens)
+        self.extra_inputs(loaded, prompts)
+
+    def encode_training(
+        self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str], targets: Sequence[str]
+    ) -> dict[str, Tensor]:
+        rows = self._rows(loaded, prompts, targets)
+        combine = (
+            encoding.encoder_decoder_training if writes_apart(loaded.model) else encoding.decoder_only_training
+        )
+        return combine(rows, pad_id(loaded)) | self._inputs(loaded, images, prompts)
+
+    def encode_prompts(
+        self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str]
+    ) -> dict[str, Tensor]:
+        rows = self._rows(loaded, prompts, None)
+        combine = encoding.encoder_decoder_prompts if writes_apart(loaded.model) else encoding.decoder_only_prompts
+        return combine(rows, pad_id(loaded)) | self._inputs(loaded, images, prompts)
+
+    def _inputs(self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str]) -> dict[str, Tensor]:
+        pixels = loaded.processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
+        return {"pixel_values": pixels} | self.extra_inputs(loaded, prompts)
+
+    def _rows(
+        self, loaded: LoadedModel, prompts: Sequence[str], targets: Sequence[str] | None, max_new_tokens: int = 0
+    ) -> list[Row]:
+        pairs = [(p, None) for p in prompts] if targets is None else list(zip(prompts, targets, strict=True))
+        rows = [self._row(loaded, prompt, target) for prompt, target in pairs]
+        limit = length_limit(loaded.model)
+        for row, prompt in zip(rows, prompts, strict=True):
+            if limit is None or (length := len(row.prompt) + len(row.target) + max_new_tokens) <= limit:
+                continue
+            images = row.prompt.count(image_token_id(loaded))
+            raise UserError(
+                f"{loaded.model_id}: prompt {_shorten(prompt)!r}",
+                f"{images} image tokens, {len(row.prompt) - images} of the prompt and "
+                f"{len(row.target) + max_new_tokens} of the answer make {length}, but the model reads {limit}",
+                "shorten the prompt or the answer; image tokens are never cut",
+            )
+        return rows
+
+    def _row(self, loaded: LoadedModel, prompt: str, target: str | None) -> Row:
+        """Tokenise prompt and target as they stand in one text, then split: a token must not straddle the two."""
+        text = self.prompt_text(loaded, prompt.strip())
+        prompt_ids = self.prompt_ids(loaded, text)
+        if prompt_ids.count(image_token_id(loaded)) != image_token_count(loaded):
+            raise UserError(f"prompt {_shorten(prompt)!r}", "contains the image token", "write it in other words")
+        if target is None:
+            return Row(prompt_ids, [])
+        answer = " ".join(target.split())
+        if writes_apart(loaded.model):
+            return Row(prompt_ids, loaded.processor.tokenizer(answer)["input_ids"])
+        whole = self.prompt_ids(loaded, f"{text} {answer}")
+        if whole[: len(prompt_ids)] != prompt_ids:
+            raise UserError(
+                f"prompt {_shorten(prompt)!r}", "its last token changes when an answer follows", "end it with a word"
+            )
+        return Row(prompt_ids, [*whole[len(prompt_ids) :], end_ids(loaded)[0]])
+
+    # ---- generating
+
+    def generate(self, loaded: LoadedModel, batch: Mapping[str, Tensor], max_new_tokens: int) -> list[str]:
+        model, width = loaded.model, batch["input_ids"].shape[1]
+        apart = writes_apart(model)
+        limit = length_limit(model)
+        if limit is not None and width + max_new_tokens > limit:
+            raise UserError(
+                f"{loaded.model_id}: evaluate.max_new_tokens",
+                f"{width} tokens of image and prompt and {max_new_tokens} new ones exceed the model's {limit}",
+                f"use at most {limit - width}",
+            )
+        was_training = model.training
+        model.eval()
+        with torch.no_grad():
+            on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            ids = model.generate(**on_device, max_new_tokens=max_new_tokens)
+        model.train(was_training)
+        return [self._text(loaded, row) for row in (ids[:, 1:] if apart else ids[:, width:]).tolist()]
+
+    def _text(self, loaded: LoadedModel, ids: list[int]) -> str:
+        ends = set(end_ids(loaded))
+        end = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+        return loaded.processor.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+
+    # ---- parts of the model
+
+    def lora_targets(self, model: nn.Module) -> str:
+        language = unwrap(model).get_submodule(self.language_path)
+        head = language.get_output_embeddings() if hasattr(language, "get_output_embeddings") else None
+        layers = {
+            name.rpartition(".")[2]
+            for name, module in language.named_modules()
+            if isinstance(module, nn.Linear) and module is not head
+        }
+        return rf"{re.escape(self.language_path)}\..*\.({'|'.join(sorted(layers))})"
+
+    def vision_parameters(self, model: nn.Module) -> Iterator[nn.Parameter]:
+        return unwrap(model).get_submodule(self.vision_path).parameters()
+
+
+# ---- facts about a loaded model
+
+
+def unwrap(model: nn.Module) -> Any:
+    """The transformers model inside a PEFT wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+
+
+def writes_apart(model: nn.Module) -> bool:
+    """Is the language model an encoder-decoder (T5), whose answer is a row of its own?"""
+    return bool(unwrap(model).config.text_config.is_encoder_decoder)
+
+
+def pad_id(loaded: LoadedModel) -> int:
+    return int(loaded.processor.tokenizer.pad_token_id)
+
+
+def image_token_id(loaded: LoadedModel) -> int:
+    return int(unwrap(loaded.model).config.image_token_id)
+
+
+def image_token_count(loaded: LoadedModel) -> int:
+    """Placeholders that one image needs in the prompt."""
+    config = unwrap(loaded.model).config
+    return int(getattr(config, "num_query_tokens", None) or config.image_seq_length)
+
+
+def end_ids(loaded: LoadedModel) -> tuple[int, ...]:
+    """Ids that end an answer, the one to learn first.
+
+    The tokenizer's, because instructblip-vicuna-7b's configuration names wrong ones; but OPT inside BLIP-2 was
+    trained to end with a line break, which only its configuration knows.
+    """
+    end = int(loaded.processor.tokenizer.eos_token_id)
+    text_config = unwrap(loaded.model).config.text_config
+    if text_config.model_type != "opt":
+        return (end,)
+    return tuple(dict.fromkeys((int(text_config.eos_token_id), end)))
+
+
+def length_limit(model: nn.Module) -> int | None:
+    """Longest row of tokens, image and answer included; None for T5, whose positions are relative."""
+    limit = getattr(unwrap(model).config.text_config, "max_position_embeddings", None)
+    return None if writes_apart(model) or limit is None else int(limit)
+
+
+def _replace_generation_config(loaded: LoadedModel) -> None:
+    """Greedy, with explicit ids, for the model and the language model in it.
+
+    Replaced rather than overridden: generate() fills every gap from the checkpoint's own settings.
+    """
+    tokenizer = loaded.processor.tokenizer
+    settings = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=list(end_ids(loaded)),
+        pad_token_id=pad_id(loaded),
+        decoder_start_token_id=pad_id(loaded) if writes_apart(loaded.model) else None,
+    )
+    loaded.model.generation_config = settings
+    for module in loaded.model.modules():
+        if isinstance(module, PreTrainedModel) and module.can_generate():
+            module.generation_config = settings
+
+
+def _check_precision(config: PreTrainedConfig, precision: str, checkpoint: str) -> None:
+    if precision == "fp16" and config.text_config.model_type == "t5":  # type: ignore[attr-defined]
+        raise UserError(
+            f"checkpoint {checkpoint!r}", "its T5 language model overflows in fp16", "set precision to bf16 or fp32"
+        )
+
+
+@contextmanager
+def _loading(checkpoint: str) -> Iterator[None]:
+    """What the libraries raise for a checkpoint that is not there, or not whole, as the user's error."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"checkpoint {checkpoint!r}",
+            f"cannot be loaded ({reason})",
+            f"give a name on the Hugging Face hub, a folder, or a tiny preset ({', '.join(TINY_PRESETS)})",
+        ) from error
+
+
+def _shorten(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

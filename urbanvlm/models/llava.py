@@ -1,0 +1,86 @@
+"""LLaVA-1.5: the image as patch tokens inside a USER/ASSISTANT turn, read by Vicuna."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+
+from urbanvlm.errors import UserError
+from urbanvlm.models import tiny
+from urbanvlm.models.family import ImageTextFamily, LoadedModel, image_token_count, image_token_id
+
+
+class Llava(ImageTextFamily):
+    name = "llava"
+    model_type = "llava"
+    model_class = LlavaForConditionalGeneration
+    processor_class = LlavaProcessor
+    language_path = "model.language_model"
+    vision_path = "model.vision_tower"
+    tiny_presets = ("tiny",)
+
+    def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
+        return f"USER: {loaded.processor.image_token}\n{prompt} ASSISTANT:"
+
+    def prompt_ids(self, loaded: LoadedModel, text: str) -> list[int]:
+        """One image token in the text becomes one per patch in the ids, so that no tokenizer can cut them."""
+        image, ids = image_token_id(loaded), []
+        for token in loaded.processor.tokenizer(text)["input_ids"]:
+            ids += [image] * image_token_count(loaded) if token == image else [token]
+        return ids
+
+    def settle(self, model: PreTrainedModel, processor: ProcessorMixin, where: str) -> None:
+        """Checkpoints of 2023 carry no image_seq_length; the vision tower knows it better than the default."""
+        config: Any = model.config
+        patches = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
+        config.image_seq_length = patches + (config.vision_feature_select_strategy == "full")
+        if processor.tokenizer.convert_tokens_to_ids(processor.image_token) != config.image_token_id:
+            raise UserError(
+                f"checkpoint {where!r}", "tokenizer and config.json disagree on the image token", "mend its files"
+            )
+
+    def build_tiny(self, preset: str) -> tuple[PreTrainedModel, ProcessorMixin]:
+        size, tokenizer = tiny.SIZE, tiny.tiny_tokenizer("llama")
+        config = LlavaConfig(
+            vision_config=CLIPVisionConfig(
+                hidden_size=size.hidden,
+                intermediate_size=size.mlp,
+                num_hidden_layers=size.vision_layers,
+                num_attention_heads=size.heads,
+                image_size=size.image_size,
+                patch_size=size.patch_size,
+                projection_dim=size.hidden,
+                initializer_range=0.05,
+            ),
+            text_config=tiny.language_config("llama", tokenizer),
+            image_token_index=tokenizer.image_token_id,
+            initializer_range=tiny.SIZE.init,
+            vision_feature_layer=-1,  # every layer it has, not all but one of 24
+            image_seq_length=(size.image_size // size.patch_size) ** 2,
+        )
+        model = LlavaForConditionalGeneration(config)
+        tiny.spread(model.model.vision_tower.embeddings.position_embedding.weight)
+        image_processor = CLIPImageProcessorPil(
+            size={"shortest_edge": size.image_size},
+            crop_size={"height": size.image_size, "width": size.image_size},
+        )
+        processor = LlavaProcessor(
+            image_processor,
+            tokenizer,
+            patch_size=size.patch_size,
+            vision_feature_select_strategy=config.vision_feature_select_strategy,
+            num_additional_image_tokens=1,
+        )
+        return model, processor
+
+
+FAMILY = Llava()

@@ -1,0 +1,152 @@
+"""Parts of tiny models that learn from random weights in seconds: sizes, configurations, tokenizer, initial values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from tokenizers import Tokenizer, processors
+from torch import nn
+from transformers import LlamaConfig, OPTConfig, PreTrainedConfig, PreTrainedTokenizerFast, T5Config
+
+from urbanvlm.models.tiny_tokenizer import TOKENIZER_FILE
+
+LanguageModel = Literal["t5", "opt", "llama"]
+
+
+@dataclass(frozen=True, slots=True)
+class TinySize:
+    """Dimensions shared by the tiny models. Tokens and pixels, no units else."""
+
+    image_size: int = 64
+    patch_size: int = 16
+    hidden: int = 128
+    mlp: int = 256
+    heads: int = 4
+    vision_layers: int = 2
+    qformer_layers: int = 2
+    language_layers: int = 2
+    query_tokens: int = 16
+    init: float = 0.08
+    """standard deviation of new weights, about 1 / sqrt(hidden); the libraries' 0.02 is made for wide layers"""
+    positions: int = 512
+    """longest row of a decoder-only language model, image tokens included"""
+
+
+SIZE = TinySize()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's global generator starts at `seed` inside and is as before outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def tiny_tokenizer(language_model: LanguageModel) -> PreTrainedTokenizerFast:
+    """The shipped vocabulary with the special tokens placed as that language model's own tokenizer places them."""
+    backend = Tokenizer.from_file(str(TOKENIZER_FILE))
+    bos = "</s>" if language_model == "opt" else "<s>"  # OPT begins and ends with one token
+    template = "$A </s>" if language_model == "t5" else f"{bos} $A"
+    used = "</s>" if language_model == "t5" else bos
+    backend.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=[(used, backend.token_to_id(used))]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token=None if language_model == "t5" else bos,
+        eos_token="</s>",
+        pad_token="<pad>",
+        extra_special_tokens={"image_token": "<image>"},
+        clean_up_tokenization_spaces=False,
+        model_max_length=SIZE.positions,
+    )
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    return tokenizer
+
+
+def language_config(language_model: LanguageModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
+    """A two-layer T5 (flan-style gated), OPT or LLaMA without dropout."""
+    size, vocabulary = SIZE, len(tokenizer)
+    if language_model == "t5":
+        return T5Config(
+            vocab_size=vocabulary,
+            d_model=size.hidden,
+            d_kv=size.hidden // size.heads,
+            d_ff=size.mlp,
+            num_layers=size.language_layers,
+            num_heads=size.heads,
+            feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.pad_token_id,
+        )
+    shared: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": size.hidden,
+        "num_hidden_layers": size.language_layers,
+        ("init_std" if language_model == "opt" else "initializer_range"): size.init,
+        "num_attention_heads": size.heads,
+        "max_position_embeddings": size.positions,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+    }
+    if language_model == "llama":
+        return LlamaConfig(intermediate_size=size.mlp, eos_token_id=tokenizer.eos_token_id, **shared)
+    return OPTConfig(
+        ffn_dim=size.mlp,
+        word_embed_proj_dim=size.hidden,
+        dropout=0.0,
+        attention_dropout=0.0,
+        eos_token_id=tokenizer.convert_tokens_to_ids("Ċ"),  # the line break, as in blip2-opt-2.7b
+        **shared,
+    )
+
+
+def blip_vision_config() -> dict[str, Any]:
+    """Of BLIP-2 and InstructBLIP; their default initializer_range of 1e-10 would keep a new tower blind."""
+    return {
+        "hidden_size": SIZE.hidden,
+        "intermediate_size": SIZE.mlp,
+        "num_hidden_layers": SIZE.vision_layers,
+        "num_attention_heads": SIZE.heads,
+        "image_size": SIZE.image_size,
+        "patch_size": SIZE.patch_size,
+        "initializer_range": 0.05,
+    }
+
+
+def qformer_config(vocabulary: int) -> dict[str, Any]:
+    """Cross-attention to the image in every layer, no dropout."""
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": SIZE.hidden,
+        "intermediate_size": SIZE.mlp,
+        "num_hidden_layers": SIZE.qformer_layers,
+        "num_attention_heads": SIZE.heads,
+        "max_position_embeddings": SIZE.positions,
+        "encoder_hidden_size": SIZE.hidden,
+        "cross_attention_frequency": 1,
+        "hidden_dropout_prob": 0.0,
+        "initializer_range": SIZE.init,
+        "attention_probs_dropout_prob": 0.0,
+        "pad_token_id": 0,
+    }
+
+
+@torch.no_grad()
+def spread(*parameters: nn.Parameter) -> None:
+    """Draw from N(0, 1): what starts at zero or nearly equal (query tokens, positions) never comes apart by itself."""
+    for parameter in parameters:
+        parameter.normal_()
+
+
+@torch.no_grad()
+def calm_t5(language_model: nn.Module) -> None:
+    """Scale T5's shared embedding, N(0, 1) from the library, down to where two layers learn quickly."""
+    language_model.get_input_embeddings().weight.mul_(0.2)  # type: ignore[operator, union-attr]

@@ -1,0 +1,34 @@
+"""Foreign text as Markdown that shows it letter by letter."""
+
+from __future__ import annotations
+
+import re
+
+_INLINE = re.compile(r"([\\`*_\[\]|~$])")
+_AT_LINE_START = re.compile(r"^([-+#=]|\d+(?=[.)]))")
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def escape(text: str) -> str:
+    """One line of inline Markdown that renders as `text`: no markup, table cell, HTML or mathematics comes of it."""
+    one_line = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
+    escaped = re.sub(r"[&<>]", lambda match: _HTML[match.group()], _INLINE.sub(r"\\\1", one_line))
+    return _AT_LINE_START.sub(_defuse, escaped)
+
+
+def code_block(text: str, language: str = "") -> str:
+    """A fenced block that no run of backticks inside `text` can close."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
+
+
+def shorten(text: str, length: int) -> str:
+    """At most `length` characters, the cut shown."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _defuse(match: re.Match[str]) -> str:
+    """Keep a first word from starting a heading, a rule or a list."""
+    start = match.group()
+    return f"&#{ord(start[0])};{start[1:]}"

@@ -1,0 +1,1 @@
+"""What every process of a job needs below its work: the process group, determinism, telemetry."""

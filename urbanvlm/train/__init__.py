@@ -1,0 +1,1 @@
+"""Fine-tuning: a plain loop over DeepSpeed's engine, with checkpoints from which it resumes bit-identically."""

@@ -1,0 +1,166 @@
+"""Checkpoints on disk: written so that a torn one shows, verified before use, pruned.
+
+checkpoints/step-00000100/
+    deepspeed/    weights (trainable ones only) and optimizer state, as DeepSpeed writes them
+    state.json    TrainState
+    COMPLETE      written last: size and sha256 of every file above
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
+
+from urbanvlm.errors import UserError
+from urbanvlm.records import write_atomic
+from urbanvlm.run_folder import completion_facts, fingerprint, is_complete, mark_complete
+from urbanvlm.runtime.process_group import ProcessGroup
+from urbanvlm.train.state import TrainState
+
+logger = logging.getLogger(__name__)
+
+TAG = "deepspeed"
+
+
+class SafeCheckpointEngine(TorchCheckpointEngine):  # type: ignore[misc]
+    """DeepSpeed's reader of checkpoint files, without the power to run code that a pickle may hold."""
+
+    def load(self, path: str, map_location: Any = None) -> Any:
+        with torch.serialization.safe_globals(_deepspeed_types()):
+            return torch.load(path, map_location=map_location, weights_only=True)
+
+
+def _deepspeed_types() -> list[Any]:
+    """What DeepSpeed's own checkpoints hold beyond tensors and plain values."""
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    return [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
+
+
+def folder_of(checkpoints: Path, step: int) -> Path:
+    return checkpoints / f"step-{step:08d}"
+
+
+def save(engine: Any, group: ProcessGroup, checkpoints: Path, state: TrainState) -> Path:
+    """Write the checkpoint of `state`; all ranks call it. Frozen parameters are left out: they never change."""
+    folder = folder_of(checkpoints, state.global_step)
+    if group.is_first:
+        # Left by a process that was killed while writing it.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    group.barrier()
+    engine.save_checkpoint(str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=_has_frozen(engine))
+    if group.is_first:
+        write_atomic(folder / "state.json", state.to_json())
+        mark_complete(folder, {"files": {name: _facts(folder / name) for name in _files(folder)}})
+    group.barrier()
+    return folder
+
+
+def load(engine: Any, folder: Path) -> TrainState:
+    """Put a verified checkpoint into an engine that has made no step yet, as ZeRO-3 demands. All ranks call it."""
+    engine.checkpoint_engine = SafeCheckpointEngine()
+    loaded, _ = engine.load_checkpoint(str(folder), tag=TAG, load_module_strict=not _has_frozen(engine))
+    if loaded is None:
+        raise RuntimeError(f"{folder}: DeepSpeed found nothing to load")
+    return read_state(folder)
+
+
+def read_state(folder: Path) -> TrainState:
+    return TrainState.from_json((folder / "state.json").read_text(encoding="utf-8"))
+
+
+def newest(checkpoints: Path) -> Path | None:
+    """The newest checkpoint that is complete and verified. Rank 0 alone calls it, before the others load.
+
+    A finished one that fails is renamed `<name>.broken`, an unfinished one removed; the log says so, and the one
+    before is looked at.
+    """
+    for folder in reversed(_folders(checkpoints)):
+        if not is_complete(folder):
+            logger.warning("%s: was not finished when its writer ended; removed", folder)
+            shutil.rmtree(folder)
+        elif (reason := _flaw(folder)) is not None:
+            set_aside(folder, reason)
+        else:
+            return folder
+    return None
+
+
+def set_aside(folder: Path, reason: str) -> None:
+    """Rename a checkpoint that cannot be used to `<name>.broken`, where a person may look at it, and log why."""
+    aside = folder.with_name(f"{folder.name}.broken")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    logger.warning("%s: %s; set aside as %s, the checkpoint before is used", folder, reason, aside.name)
+
+
+def check_resumable(folder: Path, state: TrainState, fingerprint_now: str, world_size: int) -> None:
+    """Raise UserError unless this run may go on from there: same data, same number of processes."""
+    if state.world_size != world_size:
+        raise UserError(
+            folder,
+            f"was written by {state.world_size} processes and cannot be read by {world_size}",
+            f"set resources so that nodes × processes = {state.world_size}, or remove the checkpoints to train anew",
+        )
+    if state.data_fingerprint != fingerprint_now:
+        raise UserError(
+            folder,
+            "was trained on other examples, prompts or pictures than those there now",
+            "bring the old ones back, or give the experiment another name to train anew",
+        )
+
+
+def prune(checkpoints: Path, keep: int) -> list[Path]:
+    """Remove all but the newest `keep` complete checkpoints and return those. export.py keeps the best weights."""
+    complete = [folder for folder in _folders(checkpoints) if is_complete(folder)]
+    for folder in complete[:-keep]:
+        # Marker first: a folder half removed must not pass for a checkpoint.
+        (folder / "COMPLETE").unlink()
+        shutil.rmtree(folder)
+    return complete[-keep:]
+
+
+def _folders(checkpoints: Path) -> list[Path]:
+    return sorted(p for p in checkpoints.glob("step-*") if p.is_dir() and p.suffix == "")
+
+
+def _has_frozen(engine: Any) -> bool:
+    return any(not p.requires_grad for p in engine.module.parameters())
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != "COMPLETE")
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    return {"bytes": file.stat().st_size, "sha256": fingerprint(file)}
+
+
+def _flaw(folder: Path) -> str | None:
+    """What is wrong with a complete checkpoint, or None."""
+    try:
+        return next(_flaws(folder, completion_facts(folder)["files"]), None)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AssertionError):
+        return "its COMPLETE marker cannot be read"
+
+
+def _flaws(folder: Path, files: dict[str, dict[str, Any]]) -> Iterator[str]:
+    for name, facts in files.items():
+        file = folder / name
+        if not file.is_file():
+            yield f"{name} is missing"
+        elif file.stat().st_size != facts["bytes"]:
+            yield f"{name} has {file.stat().st_size} bytes instead of {facts['bytes']}"
+    for name, facts in files.items():
+        if fingerprint(folder / name) != facts["sha256"]:
+            yield f"the content of {name} has changed"
