@@ -22,9 +22,6 @@ compile requirements.in torch.in --output-file "$work/all.lock"
 awk -v cuda="$work/cuda" -v rest="$work/rest" \
     '/^[a-zA-Z0-9]/ { file = /^(torch==|triton==|cuda-|nvidia-)/ ? cuda : rest } { print > file }' "$work/all.lock"
 
-cp dev.lock "$work/dev"
-compile dev.in --constraints "$work/all.lock" --output-file "$work/dev"
-
 # The CPU build has a version of its own, so it can never be mistaken for the other. No index that everybody has serves
 # it: the lock keeps the hashes it has, and gains that of the wheel that pip finds here, if there is one.
 cpu="$(grep '^torch==' torch.in)+cpu"
@@ -43,6 +40,11 @@ cpu="$(grep '^torch==' torch.in)+cpu"
 sed -e "1i $cpu \\\\" -e 's/.*/    --hash=& \\/' "$work/hashes" | sed '$ s/ \\$//' > "$work/cpu"
 
 header='# Made by `make lock`; do not edit.'
-for pair in rest:requirements cuda:torch-cuda cpu:torch-cpu dev:dev; do
-    { echo "$header" && cat "$work/${pair%%:*}"; } > "$work/done" && mv "$work/done" "${pair##*:}.lock"
-done
+write() { { echo "$header" && cat "$work/$1"; } > "$work/done" && mv "$work/done" "$2"; }
+write rest requirements.lock
+write cuda torch-cuda.lock
+write cpu torch-cpu.lock
+
+cp dev.lock "$work/dev"
+compile dev.in --constraints requirements.lock --output-file "$work/dev"
+write dev dev.lock

@@ -23,13 +23,16 @@ is_made() {
 has_dev() { [[ -f .venv/made-from-dev && $(< .venv/made-from-dev) == "$dev_lock" ]]; }
 is_enough() { is_made && { [[ $want != dev ]] || has_dev; }; }
 
-# --no-deps: the locks are complete, and pip check proves it. deepspeed comes as source only; it is built before torch
-# is there, so that the build is the same on every machine, with the setuptools of the lock.
-install() {
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+# --no-deps: the locks are complete, and pip check proves it. --no-compile: Python compiles what it imports, which is
+# little of it. deepspeed comes as source only; it is built before torch is there, so that the build is the same on every
+# machine, with the setuptools of the lock.
+try_install() {
+    .venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-compile --require-hashes \
         --only-binary :all: --no-binary deepspeed --no-build-isolation --use-pep517 "$@"
 }
+install() { try_install "$@" || die "pip failed, see above; the same command starts again"; }
 
+# Prints the build it took.
 install_torch() {
     local flavour=${TORCH:-} log=.venv/pip.log
     if [[ -z $flavour ]]; then
@@ -38,18 +41,18 @@ install_torch() {
     fi
     if [[ $flavour == cpu ]]; then
         say "torch, CPU build"
-        if install -r containers/torch-cpu.lock 2> "$log"; then
+        if try_install --quiet -r containers/torch-cpu.lock 2> "$log"; then
             echo cpu
             return
         fi
         if [[ -n ${TORCH:-} ]] || ! grep -qiE 'no matching distribution|do not match the hashes' "$log"; then
             cat "$log" >&2
-            die "torch could not be installed; see above"
+            die "the CPU build of torch could not be installed, see above"
         fi
-        say "pip finds no CPU wheel of torch with a hash of containers/torch-cpu.lock here"
+        say "pip finds no CPU wheel of torch here that containers/torch-cpu.lock knows: taking the CUDA build instead"
     fi
-    say "torch, CUDA build of the registry: several gigabytes, runs without a GPU too"
-    install -r containers/torch-cuda.lock
+    say "torch, CUDA build: several gigabytes; it runs without a GPU too"
+    install -r containers/torch-cuda.lock >&2
     echo cuda
 }
 
@@ -61,9 +64,9 @@ make_venv() {
     say "making .venv with $("$PYTHON" --version)"
     rm -rf .venv
     "$PYTHON" -m venv .venv
-    install -r <(awk '/^setuptools==/,/[^\\]$/' containers/requirements.lock)
+    install --quiet -r <(awk '/^setuptools==/,/[^\\]$/' containers/requirements.lock)
     say "the packages of containers/requirements.lock"
-    install -r containers/requirements.lock
+    install --quiet -r containers/requirements.lock
     local flavour
     flavour=$(install_torch)
     .venv/bin/python -m pip check > .venv/pip.log || {
@@ -90,6 +93,6 @@ flock --nonblock 9 || {
 if ! is_made; then make_venv; fi
 if [[ $want == dev ]] && ! has_dev; then
     say "the packages of containers/dev.lock"
-    install -r containers/dev.lock
+    install --quiet -r containers/dev.lock
     echo "$dev_lock" > .venv/made-from-dev
 fi

@@ -28,8 +28,8 @@ _CACHED_LENGTH = 80
 class Parsed:
     """What a text says. `value` is None unless the status is `answer`.
 
-    By the subtype's answer kind it is yes | no; a whole number (a range's middle may be a half); a share 0..1; a number
-    (metres where the text names a length); low | moderate | high; left side | right side | even; or a class name.
+    By the subtype's answer kind it is yes | no; a whole number (a range's middle may be a half more); a share 0..1; a
+    number (metres where the text names a length); one of the taxonomy's DEPTH_LABELS or SIDE_LABELS; or a class name.
     """
 
     status: Status

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from urbanvlm.evaluate.parse_text import clauses, sentences, tokens_of, without_ignorance
-from urbanvlm.evaluate.vocabulary import Mention, class_mentions
+from urbanvlm.evaluate.vocabulary import Mention, class_mentions, word_set
 
 Claims = frozenset[str]
 
@@ -20,19 +21,18 @@ _OPPOSITE = {"yes": "no", "no": "yes"}
 DETERMINER_NO = "NO"
 """Stands for the `no` of `no cars`, which is not the answer no. Upper case, so never a token of a cleaned text."""
 
-_AFTER_ANSWER_NO = frozenset(
+_AFTER_ANSWER_NO = word_set(
     "there it they i we you he she this that these those the a an because since as but and or not no yes all only in "
-    "based according sir".split()
+    "based according sir"
 )
-_NEGATORS = frozenset(
-    (DETERMINER_NO, "0")
-    + tuple("not none never neither without absent missing lack lacks lacking devoid nothing nobody zero".split())
-)
+_NEGATORS = word_set(
+    "not none never neither without absent missing lack lacks lacking devoid nothing nobody zero 0"
+) | {DETERMINER_NO}
 _NEGATIVE_ALONE = _NEGATORS - {"not", "never", "0"}
 _BARELY = frozenset({"hardly", "barely", "scarcely"})
-_SEEN = frozenset(
+_SEEN = word_set(
     "visible present seen see spot spotted detect detected contain contains show shows has have exist exists observed "
-    "depicted shown appear appears featured includes include".split()
+    "depicted shown appear appears featured includes include"
 )
 _EXISTS = frozenset({"is", "are", "was", "were", "exists", "exist", "seems", "appears", "appear"})
 
@@ -52,9 +52,7 @@ def existence(clause: Sequence[str]) -> str | None:
     if _BARELY.intersection(clause):
         return None
     words = set(clause)
-    predicate = bool(words & _SEEN) or any(
-        first == "there" and second in _EXISTS for first, second in zip(clause, clause[1:], strict=False)
-    )
+    predicate = bool(words & _SEEN) or any(first == "there" and second in _EXISTS for first, second in pairwise(clause))
     negations = sum(token in _NEGATORS for token in clause)
     if negations == 0:
         return "yes" if predicate else None
@@ -65,7 +63,7 @@ def existence(clause: Sequence[str]) -> str | None:
 
 def denies_existence(text: str, asked: Claims) -> bool:
     """Does the text say that there is none of what is asked (`no cars are visible`, `none`)? A bare `no` does not."""
-    for sentence in sentences(mark_determiners(tokens_of(without_ignorance(text)))):
+    for sentence in sentences(mark_determiners(tokens_of(text))):
         for clause in clauses(sentence):
             if existence(clause) == "no" and _relevant(clause, asked):
                 return True
@@ -95,8 +93,8 @@ WRONG_TO_SAY = frozenset(
 """Subtypes that ask whether a description is wrong: `it is wrong` answers yes, `it is correct` answers no."""
 
 _PREDICATES: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
-    "viewfactor.dominance": (frozenset("dominate dominates dominated dominating dominant".split()), frozenset()),
-    "viewfactor.sparsity": (frozenset({"sparse", "sparsely"}), frozenset("dense densely abundant plentiful".split())),
+    "viewfactor.dominance": (word_set("dominate dominates dominated dominating dominant"), frozenset()),
+    "viewfactor.sparsity": (frozenset({"sparse", "sparsely"}), word_set("dense densely abundant plentiful")),
     "depth.range": (frozenset({"complex"}), frozenset({"simple"})),
     "spatial.distribution": (frozenset({"left"}), frozenset({"right", "evenly"})),
     "scene.skyline_visibility": (
@@ -104,8 +102,7 @@ _PREDICATES: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"blocked", "obstructed", "obscured", "hidden"}),
     ),
     **dict.fromkeys(
-        WRONG_TO_SAY,
-        (frozenset("wrong incorrect inaccurate false untrue".split()), frozenset({"correct", "accurate", "true"})),
+        WRONG_TO_SAY, (word_set("wrong incorrect inaccurate false untrue"), frozenset({"correct", "accurate", "true"}))
     ),
 }
 """subtype -> words with which a statement affirms, or denies, what is asked."""
@@ -140,8 +137,8 @@ def yes_no_claims(text: str, subtype: str, asked: Claims) -> Claims:
         said = _statements(sentence, subtype, asked)
         explicit |= here
         statements |= said
-        if len(here) == 1:
-            beside |= {value for value in said if here == {_OPPOSITE[value]}} if len(said) == 1 else set()
+        if len(here) == len(said) == 1:
+            beside |= said
     if not explicit:
         return frozenset(statements)
     # "No, there is only a truck" denies a bus: without the question, an affirmation may be about another thing.
@@ -181,7 +178,9 @@ def _agreement(clause: str, subtype: str) -> str | None:
 
 
 def _existence_claims(parts: Sequence[Sequence[str]], subtype: str, asked: Claims) -> set[str]:
-    said = {(value, classes_in(" ".join(part))) for part in parts if _relevant(part, asked) and (value := existence(part))}
+    said = {
+        (value, classes_in(" ".join(part))) for part in parts if _relevant(part, asked) and (value := existence(part))
+    }
     if subtype == "object.cooccurrence":
         if any(value == "no" for value, _ in said):
             return {"no"}
@@ -205,16 +204,20 @@ def _predicate_claim(clause: Sequence[str], affirming: frozenset[str], denying: 
 # ---- labels and classes ---------------------------------------------------------------------------------------------
 
 _DEPTH_WORDS = {
-    **{"low": "low", "shallow": "low", "moderate": "moderate", "medium": "moderate", "intermediate": "moderate"},
-    **{"high": "high", "deep": "high"},
+    **dict.fromkeys(("low", "shallow"), "low"),
+    **dict.fromkeys(("moderate", "medium", "intermediate"), "moderate"),
+    **dict.fromkeys(("high", "deep"), "high"),
 }
+_EVEN = "evenly spread"
 _SIDE_WORDS = {
-    **{"left": "left side", "right": "right side", "lefthand": "left side", "righthand": "right side"},
-    **dict.fromkeys("evenly even both equally balanced uniformly throughout middle center centre".split(), "even"),
+    **dict.fromkeys(("left", "lefthand"), "left side"),
+    **dict.fromkeys(("right", "righthand"), "right side"),
+    **dict.fromkeys(word_set("evenly even both equally balanced uniformly throughout middle center centre"), _EVEN),
 }
-_LIST_GAP = frozenset({",", "or", "and", "a", "an", "the", "/", "|", "side", "spread", "(", ")", "on", "either"})
+_LIST_GAP = word_set(", or and a an the / | side spread ( ) on either")
 _OR = frozenset({"or", "/", "|"})
 _NEGATES_NEXT = frozenset({"not", "no", DETERMINER_NO, "never", "neither", "nor", "without"})
+_NEGATION_ENDS = frozenset({",", ".", ";", ":", "but", "\n"})
 
 
 def depth_claims(text: str) -> Claims:
@@ -227,17 +230,18 @@ def side_claims(text: str) -> Claims:
     """left side, right side, even; both sides at once, or a word for the middle, are even."""
     tokens = mark_determiners(tokens_of(without_ignorance(text)))
     mentions = _affirmed(tokens, _without_options(tokens, _word_mentions(tokens, _SIDE_WORDS)))
-    mentions = [mention for mention in mentions if tokens[mention.start - 1 : mention.start] != ["than"]]
     values = _values(_before(tokens, mentions, "than"))
-    sides = values - {"even"}
+    sides = values - {_EVEN}
     if len(sides) == 2 and (values != sides or _joined_sides(tokens)):
-        return frozenset({"even"})
+        return frozenset({_EVEN})
     return values
 
 
+_BOTH_SIDES = re.compile(r"\b(left|right)(?: side)? (?:and|to)(?: on)?(?: the)? (?!\1)(?:left|right)\b")
+
+
 def _joined_sides(tokens: Sequence[str]) -> bool:
-    text = " ".join(tokens)
-    return re.search(r"\b(left|right)(?: side)? (?:and|to)(?: on)?(?: the)? (?!\1)(?:left|right)\b", text) is not None
+    return _BOTH_SIDES.search(" ".join(tokens)) is not None
 
 
 def class_claims(text: str, subtype: str) -> Claims:
@@ -262,18 +266,18 @@ def _values(mentions: Sequence[Mention]) -> Claims:
 
 
 def _without_options(tokens: Sequence[str], mentions: Sequence[Mention]) -> list[Mention]:
-    """The mentions less those in a list of options: `a, b or c`, `a/b`, or three and more in a row."""
+    """The mentions less those in a list of options: `a, b or c`, `a/b`, or three and more between commas."""
     kept: list[Mention] = []
     row: list[Mention] = []
-    has_or = False
+    joints: set[str] = set()
     for mention in [*mentions, None]:
         gap = tokens[row[-1].end : mention.start] if row and mention else []
-        if row and (mention is None or not gap or not _LIST_GAP.issuperset(gap)):
-            kept += [] if len(_values(row)) > 1 and (has_or or len(_values(row)) > 2) else row
-            row, has_or = [], False
-            gap = []
+        if not gap or not _LIST_GAP.issuperset(gap):
+            different = len(_values(row))
+            kept += [] if (different > 1 and joints & _OR) or (different > 2 and "," in joints) else row
+            row, joints, gap = [], set(), []
         if mention is not None:
-            has_or |= bool(_OR.intersection(gap))
+            joints.update(gap)
             row.append(mention)
     return kept
 
@@ -283,8 +287,9 @@ def _affirmed(tokens: Sequence[str], mentions: Sequence[Mention]) -> list[Mentio
 
     def negated(mention: Mention) -> bool:
         before = tokens[max(0, mention.start - 3) : mention.start]
-        cut = max((i + 1 for i, token in enumerate(before) if token in {",", ".", ";", ":", "but", "\n"}), default=0)
-        return bool(_NEGATES_NEXT.intersection(before[cut:])) or before[-2:] == ["instead", "of"]
+        breaks = [index for index, token in enumerate(before) if token in _NEGATION_ENDS]
+        near = before[breaks[-1] + 1 :] if breaks else before
+        return bool(_NEGATES_NEXT.intersection(near)) or near[-2:] == ["instead", "of"]
 
     return [mention for mention in mentions if not negated(mention)]
 
@@ -301,8 +306,8 @@ def _before(tokens: Sequence[str], mentions: Sequence[Mention], word: str) -> li
     return kept
 
 
-_REFERENCE_WORDS = frozenset(
-    "than behind beside near of on above below over under by with from at to for against in around along".split()
+_REFERENCE_WORDS = word_set(
+    "than behind beside near of on above below over under by with from at to for against in around along"
 )
 _ARTICLES = frozenset({"a", "an", "the", "any", "some", "its", "this", "that"})
 

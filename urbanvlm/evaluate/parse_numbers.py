@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 from urbanvlm.evaluate.parse_choices import Claims, denies_existence
 from urbanvlm.evaluate.parse_text import without_ignorance
+from urbanvlm.evaluate.vocabulary import word_set
 
-_SPLIT = re.compile(r"[\s()\[\]{}\"':;!?=|]+|-{2,}")
-_PLAIN = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:e[+-]?\d{1,3})?"
-_NUMBER = re.compile(rf"([~<>≤≥]?=?[+-]?)({_PLAIN})(%|[a-z]{{1,6}})?")
-_RANGE = re.compile(rf"~?({_PLAIN})(%|m)?-({_PLAIN})(%|[a-z]{{1,6}})?")
-_FRACTION = re.compile(r"(\d{1,15})/(\d{1,15})")
 _MOST_DIGITS = 15
 
-_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-_NUMBER_WORDS = {word: float(n) for n, word in enumerate((_ONES + " eighteen nineteen twenty").split())}
-_TENS = {word: 10.0 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_TO_TWENTY = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_BY_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_NUMBER_WORDS = {word: float(number) for number, word in enumerate(_TO_TWENTY.split())}
+_TENS = {word: 10.0 * number for number, word in enumerate(_BY_TENS.split(), start=2)}
 _GROUPS = {"dozen": 12.0, "couple": 2.0, "pair": 2.0, "hundred": 100.0}
 _FRACTION_WORDS = {"half": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifth": 5, "fifths": 5}
 _METRES = {
@@ -29,13 +29,24 @@ _METRES = {
     **dict.fromkeys(("ft", "foot", "feet"), 0.3048),
 }
 _PERCENT = frozenset({"%", "percent", "pct", "percentage"})
-_BOUND_WORDS = frozenset("over under above below beyond exceeding".split())
-_BOUND_PAIRS = frozenset(
-    {(a, "than") for a in ("more", "less", "fewer", "greater", "larger", "smaller", "higher", "lower")}
-    | {("at", "least"), ("at", "most"), ("up", "to"), ("no", "more"), ("no", "fewer")}
-)
-_NOT_A_COUNT = frozenset("of another word words number integer digit answer sentence side by can could way".split())
-_POINTS_AT_ONE = frozenset({"no", "this", "that", "which", "each", "any", "every", "another", "the", "other", "some"})
+_BOUND_SIGNS = frozenset("<>≤≥")
+_BOUND_WORDS = word_set("over under above below beyond exceeding")
+_BOUND_PAIRS = {(word, "than") for word in word_set("more less fewer greater larger smaller higher lower")} | {
+    ("at", "least"),
+    ("at", "most"),
+    ("up", "to"),
+    ("no", "more"),
+    ("no", "fewer"),
+}
+_NOT_A_COUNT = word_set("of another word words number integer digit answer sentence side by can could way")
+_POINTS_AT_ONE = word_set("no this that which each any every another the other some")
+
+_SPLIT = re.compile(r"[\s()\[\]{}\"':;!?=|]+|-{2,}")
+_PLAIN = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:e[+-]?\d{1,3})?"
+_UNIT = "|".join((*_METRES, "pct", "percent"))
+_NUMBER = re.compile(rf"([<>≤≥]?=?[+-]?)({_PLAIN})(%|{_UNIT})?")
+_RANGE = re.compile(rf"~?({_PLAIN})(%|{_UNIT})?-({_PLAIN})(%|{_UNIT})?")
+_FRACTION = re.compile(r"(\d{1,15})/(\d{1,15})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +80,7 @@ def number_claims(text: str, kind: str, asked: Claims) -> frozenset[float | None
     claims = [claim for claim in (_for_kind(r, kind) for r in _readings(lexemes, kind)) if claim is not None]
     strong = [claim for claim in claims if not claim.weak] or claims
     values = {None if claim.value is None else round(claim.value, 9) for claim in strong}
-    if kind != "number" and denies_existence(text, asked) and values <= {0.0}:
-        values = {0.0}
-    elif kind != "number" and any(value != 0 for value in values) and denies_existence(text, asked):
+    if kind != "number" and denies_existence(text, asked):
         values.add(0.0)
     return frozenset(values)
 
@@ -82,7 +91,7 @@ def _for_kind(reading: _Reading, kind: str) -> _Reading | None:
         return reading
     value = reading.value
     if kind == "integer":
-        if reading.unit:
+        if reading.unit not in {"", "range"}:
             return None
         whole = value >= 0 and (value.is_integer() or reading.unit == "range")
         return reading if whole else _Reading(None)
@@ -90,7 +99,7 @@ def _for_kind(reading: _Reading, kind: str) -> _Reading | None:
         if reading.unit in _METRES:
             return None
         value = value / 100 if reading.unit == "%" else value
-        return _Reading(value if 0 <= value <= 1 else None)
+        return _Reading(value if 0 <= value <= 1 else None, weak=reading.weak)
     if reading.unit == "%":
         return None
     return _Reading(value * _METRES.get(reading.unit, 1.0), weak=reading.weak)
@@ -103,7 +112,7 @@ _Lexeme = _Number | str | None
 
 
 def _lexemes(text: str) -> Iterator[_Lexeme]:
-    words = [part for token in _SPLIT.split(text) for part in _spelled_parts(token.strip(",.") if token != "." else "")]
+    words = [part for token in _SPLIT.split(text) for part in _spelled_parts(token.rstrip(",.").lstrip(","))]
     index = 0
     while index < len(words):
         word = words[index]
@@ -129,8 +138,8 @@ def _spelled_parts(token: str) -> list[str]:
 
 def _digits(word: str) -> Iterator[_Lexeme]:
     if match := _NUMBER.fullmatch(word.lstrip("~")):
-        number = _value(match[2])
-        yield None if number is None else _Number(-number if "-" in match[1] else number, open_bound=match[1][:1] in tuple("<>≤≥"))
+        sign, size = match[1], _value(match[2])
+        yield None if size is None else _Number(-size if "-" in sign else size, open_bound=sign[:1] in _BOUND_SIGNS)
         if match[3]:
             yield match[3]
     elif match := _RANGE.fullmatch(word):

@@ -9,7 +9,8 @@ import re
 import unicodedata
 
 _APOSTROPHES_AND_DASHES = str.maketrans({**dict.fromkeys("’‘ʼ`´", "'"), **dict.fromkeys("‐‑‒–—―−", "-")})
-_MARKUP = str.maketrans({"*": " ", "_": " ", "\r": "\n", "\u2028": "\n", "\u2029": "\n"})
+_MARKUP = str.maketrans({"*": " ", "\r": "\n", "\u2028": "\n", "\u2029": "\n"})
+_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?!\d)")  # markup and `traffic_light`, but not `image_12`
 _NOT = re.compile(r"\b(is|are|was|were|do|does|did|has|have|had|could|would|should|ca|wo|must)n'?t\b")
 _SHORT_IS = re.compile(r"\b(it|there|that|this|what|which|here)'s\b")
 _SHORT_VERB = re.compile(r"'(re|m|ve|ll|d)\b")
@@ -33,7 +34,7 @@ def clean(text: str) -> str:
         text = "".join(_spell(character) for character in text)
         text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES_AND_DASHES))
         text = text.translate(_APOSTROPHES_AND_DASHES)
-    text = text.replace("```", "\n").replace("`", "'").translate(_MARKUP).lower()
+    text = _UNDERSCORE.sub(" ", text.replace("```", "\n").replace("`", "'").translate(_MARKUP).lower())
     text = "\n".join(" ".join(line.split()) for line in text.split("\n"))
     text = re.sub(r"\n+", "\n", text).strip()
     text = text.replace("cannot", "can not").replace("n't've", "n't have")
@@ -114,12 +115,13 @@ def clauses(sentence: list[str]) -> list[list[str]]:
 
 
 _IGNORANCE = re.compile(
-    r"\b(?:"
+    r"\b(?:(?:it|that|this|i) (?:is|was|am|would be) (?:absolutely |simply |just |still )?)?(?:"
     r"(?:not|un) ?(?:entirely |quite |completely |very |really )?(?:sure|certain|clear|known|possible|enough|able)\b"
     r"|(?:can|could|do|does|did|am|is|are) not (?:really |be )?"
     r"(?:tell|told|say|said|know|known|determined?|answer(?:ed)?|judged?|decided?|assess(?:ed)?|confirm(?:ed)?"
     r"|provided?|applicable|see (?:the|an|any|this) (?:image|picture|photo)|contain (?:enough |any )?information)\b"
-    r"|(?:impossible|hard|difficult) to \w+|insufficient|undetermined|unanswerable|n ?/ ?a\b|whether\b|if\b"
+    r"|(?:nobody|no one|who) knows|(?:impossible|hard|difficult) to \w+"
+    r"|insufficient|undetermined|unanswerable|n ?/ ?a\b|whether\b|if\b"
     r"|no (?:(?:exact|specific|precise|clear|further|more|real|visible|definite) )?"
     r"(?:numbers?|counts?|answers?|way|information|indications?|idea|clues?|values?|data|context|evidence|opinion|reason"
     r"|image|picture|photo)\b"

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+
+def word_set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _SYNONYMS: dict[str, tuple[str, ...]] = {
     "person": (
         *("persons", "people", "pedestrian", "human", "man", "men", "woman", "women", "child", "children"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,12 @@ class Curves:
 
     def lowest(self, name: str) -> float | None:
         return min(value for _, value in self.series[name]) if name in self.series else None
+
+    def highest(self, name: str) -> float | None:
+        return max(value for _, value in self.series[name]) if name in self.series else None
+
+    def median(self, name: str) -> float | None:
+        return statistics.median(value for _, value in self.series[name]) if name in self.series else None
 
     @property
     def steps(self) -> int:

@@ -79,8 +79,9 @@ class ScoreGrid:
             yield "beside the 13", self.beside
 
     def rows_asked(self, metric: str) -> tuple[int, ...]:
-        """The numbers of rows asked over models and phases, ascending: one number unless a model lacks rows."""
-        return tuple(sorted({s.asked for s in self.scores.values() if s.metric == metric and s.asked}))
+        """The number of rows asked; the least and the most where models were not asked alike."""
+        counts = {score.asked for score in self.scores.values() if score.metric == metric and score.asked}
+        return tuple(sorted({min(counts), max(counts)}))
 
     def wins(self, model: str, phase: str) -> int:
         """On how many of the asked metrics the model beats the blind baseline."""

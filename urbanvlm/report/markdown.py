@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Iterable, Sequence
 
 _INLINE = re.compile(r"([\\`*_\[\]|~$])")
 _AT_LINE_START = re.compile(r"^([-+#=]|\d+(?=[.)]))")
@@ -14,6 +15,12 @@ def escape(text: str) -> str:
     one_line = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
     escaped = re.sub(r"[&<>]", lambda match: _HTML[match.group()], _INLINE.sub(r"\\\1", one_line))
     return _AT_LINE_START.sub(_defuse, escaped)
+
+
+def pipe_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
+    """A table of cells that are Markdown already; the columns numbered in `right` are aligned to the right."""
+    rules = ["--:" if column in right else "---" for column in range(len(header))]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rules, *rows))
 
 
 def code_block(text: str, language: str = "") -> str:

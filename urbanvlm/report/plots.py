@@ -10,10 +10,13 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.report.curves import Curves, smoothed
@@ -22,7 +25,8 @@ from urbanvlm.report.grid import ScoreGrid, lower_is_better
 INK = "#1f2430"
 MUTED = "#6b7280"
 RULE = "#e3e6eb"
-PANEL = "#f7f8fa"
+FAINT = "#b6bcc6"
+SHADES = LinearSegmentedColormap.from_list("shades", ["#f4f6f9", "#9dbfdc", "#1b6aa5", "#0b4475"])
 # Okabe and Ito's palette, told apart by people with any colour vision: https://jfly.uni-koeln.de/color/
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DPI = 150
@@ -80,7 +84,7 @@ def plot_f1(grid: ScoreGrid, path: Path) -> None:
     rows = -(-len(grid.models) // columns)
     height = max(places.values()) + 1
     with styled():
-        figure = Figure(figsize=(1.6 + 2.9 * columns, rows * (0.9 + 0.36 * height) + 0.4), layout="constrained")
+        figure = Figure(figsize=(1.6 + 2.9 * columns, rows * (0.8 + 0.29 * height) + 0.4), layout="constrained")
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for index, panel in enumerate(axes.flat):
             if index >= len(grid.models):
@@ -118,10 +122,11 @@ def plot_mae(grid: ScoreGrid, path: Path) -> None:
         for panel, key in zip(axes.flat, keys, strict=True):
             _bars(panel, grid, [(model, key, place) for place, model in enumerate(grid.models)])
             if key in grid.blind:
-                panel.axvline(grid.blind[key], color=INK, linewidth=1.4, linestyle=(0, (4, 2)))
+                _stroke(panel, [grid.blind[key]] * 2, [-0.5, len(grid.models) - 0.5], 1.8)
             panel.set_title(f"{METRICS[key].group}: {METRICS[key].name}")
             panel.set_xlabel("mean absolute error, lower is better")
             panel.set_xlim(left=0)
+            panel.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
             panel.set_ylim(len(grid.models) - 0.5, -0.5)
             panel.set_yticks(range(len(grid.models)), grid.models)
             panel.grid(visible=False, axis="y")
@@ -137,13 +142,13 @@ def plot_unparsed(grid: ScoreGrid, path: Path) -> None:
     with styled():
         figure = Figure(figsize=(2.2 + 0.95 * len(columns), 0.9 + 0.3 * len(keys)), layout="constrained")
         panel = figure.subplots()
-        shades = matplotlib.colormaps["PuBu"].copy()
         shares = [[_unparsed(grid, model, phase, key) for model, phase in columns] for key in keys]
-        panel.imshow(shares, cmap=shades, vmin=0, vmax=1.15, aspect="auto")
+        panel.imshow(shares, cmap=SHADES, vmin=0, vmax=1, aspect="auto")
         for y, line in enumerate(shares):
             for x, share in enumerate(line):
-                colour = "white" if share > 0.6 else INK if share else "#b6bcc6"
-                panel.text(x, y, f"{100 * share:.0f}", ha="center", va="center", color=colour)
+                colour = "white" if share > 0.5 else INK if share else FAINT
+                words = "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
+                panel.text(x, y, words, ha="center", va="center", color=colour)
         panel.set_yticks(range(len(keys)), [f"{METRICS[key].group}: {METRICS[key].name}" for key in keys])
         panel.set_xticks(range(len(columns)), [f"{model}\n{phase}" for model, phase in columns])
         panel.xaxis.tick_top()
@@ -165,42 +170,46 @@ _CURVES = (
 
 
 def plot_training(curves: Sequence[Curves], models: Sequence[str], path: Path) -> None:
-    """Loss, validation loss, learning rate and gradient norm over the global step; what was never logged is left out."""
+    """Loss, validation loss, learning rate and gradient norm over the global step, those that were logged."""
     drawn = [(name, title) for name, title in _CURVES if any(name in curve.series for curve in curves)]
     colours = colour_of(models)
     with styled():
         columns = min(2, len(drawn))
         rows = -(-len(drawn) // columns)
         figure = Figure(figsize=(4.9 * columns, 2.5 * rows + 0.4), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
+        axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
         for panel in list(axes.flat)[len(drawn) :]:
             panel.set_visible(False)
         for panel, (name, title) in zip(axes.flat, drawn, strict=False):
-            for curve in curves:
-                if name in curve.series:
-                    _draw_curve(panel, curve, name, colours[curve.model])
+            shown = [curve for curve in curves if name in curve.series]
+            for index, curve in enumerate(shown):
+                # Schedules are often one and the same: each line narrower than the one under it keeps all in sight.
+                width = 1.8 + 1.5 * (len(shown) - 1 - index) if name == "learning_rate" else 1.8
+                _draw_curve(panel, curve, name, colours[curve.model], width)
             panel.set_title(title)
             panel.set_xlabel("global step")
+            panel.tick_params(labelbottom=True)
+            panel.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
             panel.set_ylim(bottom=0)
             panel.margins(x=0.02)
-            panel.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
         handles = [Line2D([], [], color=colours[curve.model], linewidth=2, label=curve.model) for curve in curves]
         figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
         save(figure, path)
 
 
-def _draw_curve(panel: Axes, curve: Curves, name: str, colour: str) -> None:
+def _draw_curve(panel: Axes, curve: Curves, name: str, colour: str, width: float) -> None:
     """Sparse series with their points marked; dense, noisy ones faint, their moving average above them."""
     series = curve.series[name]
     steps, values = zip(*series, strict=True)
     noisy = name in ("loss", "grad_norm") and len(series) >= 20
     marker = "o" if len(series) < 20 else None
     panel.plot(
-        steps, values, color=colour, marker=marker, markersize=3.5, linewidth=1 if noisy else 1.8,
+        steps, values, color=colour, marker=marker, markersize=3.5, linewidth=1 if noisy else width,
         alpha=0.3 if noisy else 1,
     )  # fmt: skip
     if noisy:
-        panel.plot(*zip(*smoothed(series, len(series) / 40), strict=True), color=colour, linewidth=1.8)
+        panel.plot(*zip(*smoothed(series, len(series) / 40), strict=True), color=colour, linewidth=width)
 
 
 def _lines_of(sections: Sequence[tuple[str, Sequence[str]]]) -> tuple[dict[str, float], dict[str, float]]:
@@ -234,7 +243,13 @@ def _bars(panel: Axes, grid: ScoreGrid, bars: Sequence[tuple[str, str, float]]) 
             y = place + _offset(grid, phase)
             panel.barh(y, score.value, height=_BAR, color=_shade(colours[model], phase, grid), linewidth=0)
             if score.low is not None and score.high is not None:
-                panel.plot([score.low, score.high], [y, y], color=INK, linewidth=1.1, solid_capstyle="butt")
+                _stroke(panel, [score.low, score.high], [y, y], 1.2, above=True)
+
+
+def _stroke(panel: Axes, xs: Sequence[float], ys: Sequence[float], width: float, *, above: bool = False) -> None:
+    """A dark line with a light rim, to be seen on white and on any bar."""
+    rim = withStroke(linewidth=width + 1.4, foreground="white", alpha=0.9)
+    panel.plot(xs, ys, color=INK, linewidth=width, solid_capstyle="butt", path_effects=[rim], zorder=4 if above else 3)
 
 
 def _offset(grid: ScoreGrid, phase: str) -> float:
@@ -245,15 +260,15 @@ def _shade(colour: str, phase: str, grid: ScoreGrid) -> str:
     """The model's colour; lighter before fine-tuning where there is an after to compare with."""
     if len(grid.phases) == 1 or phase == "after":
         return colour
-    red, green, blue = matplotlib.colors.to_rgb(colour)
-    return matplotlib.colors.to_hex([0.36 * part + 0.64 for part in (red, green, blue)])
+    red, green, blue = (0.36 * part + 0.64 for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def _blind_tick(panel: Axes, grid: ScoreGrid, key: str, place: float) -> None:
     if key in grid.blind:
         half = _BAR * len(grid.phases) / 2 + 0.08
         value = grid.blind[key]
-        panel.plot([value, value], [place - half, place + half], color=INK, linewidth=1.8, solid_capstyle="butt")
+        _stroke(panel, [value, value], [place - half, place + half], 1.8)
 
 
 def _unparsed(grid: ScoreGrid, model: str, phase: str, key: str) -> float:

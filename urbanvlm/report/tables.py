@@ -15,7 +15,7 @@ from rich.text import Text
 from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.records import Score
 from urbanvlm.report.grid import ScoreGrid, beats_blind, lower_is_better
-from urbanvlm.report.markdown import escape
+from urbanvlm.report.markdown import escape, pipe_table
 
 PARTIAL_STAMP = "partial: not comparable"
 PARTIAL_REASON = "evaluate.examples leaves out rows of the test split"
@@ -31,25 +31,27 @@ def terminal_table(rows: Sequence[Score], *, partial: bool = False) -> Renderabl
     return _TerminalTable(ScoreGrid.of(rows), partial)
 
 
-def markdown_table(rows: Sequence[Score]) -> str:
-    """The same table as GitHub-flavoured Markdown, always with intervals, unparsed shares and numbers of rows."""
+def markdown_table(rows: Sequence[Score], *, summary: bool = True) -> str:
+    """The same table as GitHub-flavoured Markdown, always with intervals, unparsed shares and numbers of rows.
+
+    `summary` adds the lines that count unparsed answers and metrics on which the blind baseline is beaten.
+    """
     grid = ScoreGrid.of(rows)
     columns = [(model, phase) for model in grid.models for phase in grid.phases]
-    lines = [
-        _markdown_row(["", "metric", "rows", "blind", *(f"{escape(model)} {phase}" for model, phase in columns)]),
-        _markdown_row(["---", "---", "--:", "--:", *("--:" for _ in columns)]),
-    ]
+    header = ["", "metric", "rows", "blind", *(f"{escape(model)} {phase}" for model, phase in columns)]
+    lines = []
     for heading, metrics in grid.sections():
         for key in metrics:
-            asked = "–".join(str(n) for n in {*grid.rows_asked(key)[:1], *grid.rows_asked(key)[-1:]})
+            asked = "–".join(str(count) for count in grid.rows_asked(key))
             cells = [_markdown_cell(grid.get(model, phase, key)) for model, phase in columns]
-            first = heading if key == metrics[0] else ""
-            lines.append(_markdown_row([first, metric_label(key), asked, _blind(grid, key, 5), *cells]))
-    wins = [f"**{grid.wins(model, phase)} of {len(grid.asked)}**" for model, phase in columns]
-    shares = [percent(grid.unparsed_share(model, phase)) for model, phase in columns]
-    lines.append(_markdown_row(["", "unparsed answers", "", "", *shares]))
-    lines.append(_markdown_row(["", "**beats the blind baseline on**", "", "", *wins]))
-    return "\n".join(lines) + "\n"
+            first = f"**{heading}**" if key == metrics[0] else ""
+            lines.append([first, metric_label(key), asked, _blind(grid, key, 5), *cells])
+    if summary:
+        shares = [percent(grid.unparsed_share(model, phase)) for model, phase in columns]
+        wins = [f"**{grid.wins(model, phase)} of {len(grid.asked)}**" for model, phase in columns]
+        lines.append(["", "unparsed answers", "", "", *shares])
+        lines.append(["", "**beats the blind baseline on**", "", "", *wins])
+    return pipe_table(header, lines, right=range(2, len(header)))
 
 
 def metric_label(key: str) -> str:
@@ -122,10 +124,10 @@ class _TerminalTable:
         choices = [(len(models), detail) for detail in _DETAILS]
         choices += [(count, plain) for count in range(len(models) - 1, 0, -1)]
         for count, detail in choices:
-            table = self._table(models[:count], detail)
-            if Measurement.get(console, options.update(width=10_000), table).maximum <= options.max_width:
+            block = self._table(models[:count], detail)
+            if Measurement.get(console, options.update(width=10_000), block).maximum <= options.max_width:
                 return count, detail
-        return 1, plain
+        return 1, _DETAILS[-1]
 
     def _table(self, models: tuple[str, ...], detail: _Detail) -> Table:
         table = Table(box=_COLUMN_LINES, show_edge=False, pad_edge=False, padding=(0, 1), header_style="")
@@ -226,7 +228,3 @@ def _markdown_cell(score: Score | None) -> str:
     if score.unparsed_share:
         lines.append(f"{percent(score.unparsed_share)} unparsed")
     return "<br>".join(lines)
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,10 +102,13 @@ def _init_method(world_size: int, rendezvous: Path | None, alone: Path) -> str:
 
 def _start_deepspeed(device: torch.device) -> None:
     """DeepSpeed's wrapper around the group that exists already."""
+    # An optimizer that DeepSpeed imports and we do not use would load torch's compiler: 3 s at every start.
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     if device.type == "cpu":
-        # Without it DeepSpeed tries to import the extension of every accelerator it knows.
+        # Else DeepSpeed tries to import the extension of every accelerator it knows.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # Of DeepSpeed's use of torch: nothing we or the user could mend.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed\..*")
     import deepspeed
     import deepspeed.ops
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
-from numpy.typing import NDArray
 
 from urbanvlm.scenes import meshes
+from urbanvlm.scenes.arrays import Floats, f32
 from urbanvlm.scenes.classes import COUNTABLE
 from urbanvlm.scenes.meshes import Mesh, Surface, box, join, prism, slab, turn
 from urbanvlm.scenes.place import KERB_M, Building, Item, Place, Street
@@ -26,10 +26,10 @@ class Layer:
     scene: EmbreeScene
     first_triangle: int
     """of the layer within the block's mesh"""
-    corners: NDArray[np.float32]
+    corners: Floats
     """(8, 3) of the bounding box, in the world frame"""
-    class_name: str | None
-    """countable class, or None for scenery"""
+    class_name: str
+    """countable class; empty for the background"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Block:
 
     place: Place
     mesh: Mesh
-    normals: NDArray[np.float32]
+    normals: Floats
     """unit, one per triangle"""
     background: Layer
     objects: tuple[Layer, ...]
@@ -58,18 +58,18 @@ def build_block(place: Place) -> Block:
     normals = np.cross(edges[:, 0], edges[:, 1])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     first = np.cumsum([0, *(len(p) for p in parts)])
-    names = [None, *(item.kind for item in countable)]
+    names = ["", *(item.kind for item in countable)]
     layers = [_layer(p, int(f), name) for p, f, name in zip(parts, first[:-1], names, strict=True)]
     return Block(place, mesh, normals, layers[0], tuple(layers[1:]), ray_scene(mesh.corners))
 
 
-def ray_scene(corners: NDArray[np.float32]) -> EmbreeScene:
+def ray_scene(corners: Floats) -> EmbreeScene:
     scene = EmbreeScene()
     TriangleMesh(scene, np.ascontiguousarray(corners))
     return scene
 
 
-def _layer(mesh: Mesh, first: int, name: str | None) -> Layer:
+def _layer(mesh: Mesh, first: int, name: str) -> Layer:
     points = mesh.corners.reshape(-1, 3)
     low, high = points.min(axis=0), points.max(axis=0)
     choice = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], bool)
@@ -96,7 +96,7 @@ def _object(item: Item) -> Mesh:
 def _street_parts(place: Place) -> Mesh:
     """Ground and buildings, turned from the street's frame into the world's."""
     local = join([*_ground(place.street), *(_building(b, i) for i, b in enumerate(place.buildings))])
-    shifted = local.corners - np.float32([*place.offset, 0])
+    shifted = local.corners - f32([*place.offset, 0])
     corners = shifted @ turn(place.street_heading_deg).T
     return Mesh(corners.astype(np.float32), local.albedo, local.surface, local.class_id, local.style)
 
@@ -136,7 +136,9 @@ def _building(b: Building, style: int) -> Mesh:
         half = (x1 - x0) / 2 + 0.35
         profile = [(-half, 0.0), (half, 0.0), (0.0, rise + 0.3)]
         gable = prism(profile, y1 - y0 + 0.5, roof).placed((x0 + x1) / 2, (y0 + y1) / 2, top - 0.05, 90)
-        parts.append(Mesh(gable.corners, gable.albedo, np.full(len(gable), Surface.ROOF, np.uint8), gable.class_id, gable.style))
+        parts.append(
+            Mesh(gable.corners, gable.albedo, np.full(len(gable), Surface.ROOF, np.uint8), gable.class_id, gable.style)
+        )
         parts.append(box((x0 + 1, y0 + 1.5, top), (x0 + 1.7, y0 + 2.2, top + rise + 0.8), (0.5, 0.32, 0.27)))
     else:
         parts.append(box((x0 - 0.25, y0 - 0.01, top - 0.45), (x1 + 0.25, y1 + 0.01, top - 0.1), trim))

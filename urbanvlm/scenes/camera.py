@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from urbanvlm.scenes.arrays import Floats
 
 HEIGHTS_M = {"eye": 1.6, "car": 2.5}
 FIELD_OF_VIEW_DEG = 75.0
@@ -26,11 +27,11 @@ class Camera:
     field_of_view_deg: float = FIELD_OF_VIEW_DEG
 
     @property
-    def position(self) -> NDArray[np.float64]:
+    def position(self) -> Floats:
         return np.array([self.x, self.y, self.z])
 
     @property
-    def axes(self) -> NDArray[np.float64]:
+    def axes(self) -> Floats:
         """Rows right, up, forward: orthonormal, in the world frame. Shape (3, 3)."""
         heading, pitch = np.radians(self.heading_deg), np.radians(self.pitch_deg)
         level = np.array([np.sin(heading), np.cos(heading), 0.0])
@@ -44,17 +45,16 @@ class Camera:
         """Half the picture's width, seen at depth 1."""
         return float(np.tan(np.radians(self.field_of_view_deg) / 2))
 
-    def directions(self, size: int) -> NDArray[np.float32]:
-        """Rays through the centres of size × size pixels, row-major from the top left. Shape (size*size, 3).
+    def directions(self, pixels: Floats, size: int) -> Floats:
+        """Rays through positions (N, 2), column and row, of a size × size picture; 0.5, 0.5 is the top left's centre.
 
         A direction is as long as its depth is 1, so that a ray's parameter is depth along the optical axis, in metres.
         """
         right, up, forward = self.axes
-        across = ((np.arange(size) + 0.5) / size * 2 - 1) * self.half_width
-        grid = forward + across[None, :, None] * right - across[:, None, None] * up
-        return grid.reshape(-1, 3).astype(np.float32)
+        across = (np.asarray(pixels, np.float64) / size * 2 - 1) * self.half_width
+        return (forward + across[:, :1] * right - across[:, 1:] * up).astype(np.float32)
 
-    def project(self, points: NDArray[np.floating], size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def project(self, points: Floats, size: int) -> tuple[Floats, Floats]:
         """Points (N, 3) → pixel positions (N, 2) as column, row, and depths (N,) in metres; depth ≤ 0 lies behind."""
         right, up, forward = ((np.asarray(points, np.float64) - self.position) @ self.axes.T).T
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,26 +1,26 @@
-"""One view of a block: rays to maps of class, instance and depth, and to colour."""
+"""One view of a block: rays through pixel centres to maps, more rays where the picture is rough to a smooth picture."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
+from urbanvlm.scenes.arrays import Floats, Integers
 from urbanvlm.scenes.block import Block, Layer
 from urbanvlm.scenes.camera import Camera
-from urbanvlm.scenes.classes import CLASSES, ID
-from urbanvlm.scenes.sky import daylight, sky_colour
-from urbanvlm.scenes.texture import texture
+from urbanvlm.scenes.classes import ID
+from urbanvlm.scenes.shade import shade
 
-SUPERSAMPLED_UP_TO = 160
-"""Pictures up to this size get 3 × 3 rays a pixel, whose middle one is the pixel's centre; larger ones get one."""
 NO_TRIANGLE = -1
+NEAR_M = 0.05
 
-Floats = NDArray[np.float32]
+ROUGH = 0.045
+"""Difference to a neighbour, in tones 0..1, from which a pixel is smoothed."""
+EXTRA_RAYS = np.array([(0.125, -0.375), (0.375, 0.125), (-0.125, 0.375), (-0.375, -0.125)])
+"""Offsets from a pixel's centre: the rotated grid, whose five rays together have no two in a row or column."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,32 @@ class View:
     rgb: NDArray[np.uint8]
     """H × W × 3, sRGB"""
     class_map: NDArray[np.uint8]
-    """indices into CLASSES"""
-    instance_map: NDArray[np.int16]
+    """indices into classes.CLASSES"""
+    instance_map: Integers
     """0 where the class is not countable"""
     depth: Floats
     """metres along the optical axis, infinite where the sky is"""
     hidden: Mapping[tuple[int, int], int]
-    """(a, b) of visible instances → number of pixels that show b where a would be seen if it stood alone"""
+    """(a, b) of visible instances → number of pixels that show b and would show a if a stood alone"""
+
+
+@dataclass(frozen=True)
+class _Rays:
+    """Rays of one picture: positions (N, 2) in pixels and directions (N, 3) of depth 1."""
+
+    camera: Camera
+    size: int
+    pixels: Floats
+    directions: Floats
 
 
 @dataclass(frozen=True)
 class _Hits:
-    """What the rays of one layer hit."""
+    """What some rays hit in one layer: ray index, depth in metres, triangle of the block."""
 
-    ray: NDArray[np.intp]
+    ray: Integers
     depth: Floats
-    triangle: NDArray[np.int32]
+    triangle: Integers
 
 
 def min_pixels(size: int) -> int:
@@ -53,172 +63,136 @@ def min_pixels(size: int) -> int:
     return max(8, round(0.0006 * size * size))
 
 
-def render_view(block: Block, camera: Camera, size: int, supersample: int | None = None) -> View:
-    """Picture and maps of size × size pixels; `supersample` is odd: rays per pixel and axis."""
-    factor = supersample or (3 if size <= SUPERSAMPLED_UP_TO else 1)
-    directions = camera.directions(size * factor)
-    centres = _centre_rays(size, factor)
-    background = _cast(block.background, camera, directions, np.arange(len(directions)))
-    layers = {i + 1: _cast_object(layer, camera, directions, size * factor) for i, layer in enumerate(block.objects)}
-    seen = _without_specks(block, background, layers, centres, size)
-    depth, triangle, instance = _compose(len(directions), background, {i: layers[i] for i in seen})
-    rgb = _develop(_shade(block, camera, directions, depth, triangle), size, factor)
-    class_map, instance_map = _label(block, triangle[centres], instance[centres])
-    shape = (size, size)
+def render_view(block: Block, camera: Camera, size: int) -> View:
+    """Picture and maps of size × size pixels."""
+    grid = np.arange(size) + 0.5
+    rays = _rays(camera, size, np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2))
+    background, layers = _cast_all(block, rays, range(1, len(block.objects) + 1))
+    layers = _without_specks(block, rays, background, layers)
+    depth, triangle, instance = _compose(rays, background, layers)
+    class_map, instance_map = _labelled(block, triangle, instance)
+    tones = _smooth(block, rays, shade(block, camera, rays.directions, depth, triangle), list(layers))
+    square = (size, size)
     return View(
-        rgb,
-        class_map.reshape(shape),
-        instance_map.reshape(shape),
-        depth[centres].reshape(shape),
-        _hidden(block, {i: layers[i] for i in seen}, instance_map, centres),
+        rgb=(np.power(tones, np.float32(1 / 2.2)) * 255 + 0.5).astype(np.uint8).reshape(size, size, 3),
+        class_map=class_map.reshape(square),
+        instance_map=instance_map.reshape(square),
+        depth=depth.reshape(square),
+        hidden=_hidden(block, layers, instance_map),
     )
 
 
-def _centre_rays(size: int, factor: int) -> NDArray[np.intp]:
-    middle = np.arange(size) * factor + factor // 2
-    return (middle[:, None] * (size * factor) + middle).ravel()
+def _rays(camera: Camera, size: int, pixels: Floats) -> _Rays:
+    return _Rays(camera, size, pixels, camera.directions(pixels, size))
 
 
-def _cast(layer: Layer, camera: Camera, directions: Floats, rays: NDArray[np.intp]) -> _Hits:
-    chosen = directions[rays]
-    origins = np.broadcast_to(camera.position.astype(np.float32), chosen.shape)
-    result = layer.scene.run(np.ascontiguousarray(origins), chosen, output=1)
+def _cast_all(block: Block, rays: _Rays, numbers: Sequence[int]) -> tuple[_Hits, dict[int, _Hits]]:
+    """Hits of the background, and of each object that any ray hits."""
+    background = _cast(block.background, rays, np.arange(len(rays.pixels)))
+    layers = {}
+    for number, near in zip(numbers, _outlines(block, rays, numbers), strict=True):
+        if len(near):
+            hits = _cast(block.objects[number - 1], rays, near)
+            if len(hits.ray):
+                layers[number] = hits
+    return background, layers
+
+
+def _cast(layer: Layer, rays: _Rays, chosen: Integers) -> _Hits:
+    directions = rays.directions[chosen]
+    origins = np.repeat(rays.camera.position.astype(np.float32)[None], len(chosen), axis=0)
+    result = layer.scene.run(origins, directions, output=1)
     hit = np.flatnonzero(result["primID"] >= 0)
-    return _Hits(rays[hit], result["tfar"][hit], result["primID"][hit] + np.int32(layer.first_triangle))
+    return _Hits(chosen[hit], result["tfar"][hit], result["primID"][hit] + np.int32(layer.first_triangle))
 
 
-def _cast_object(layer: Layer, camera: Camera, directions: Floats, width: int) -> _Hits | None:
-    """Cast only the rays within the object's outline box; None if it is out of sight."""
-    where, depth = camera.project(layer.corners, width)
-    if (depth <= 0.05).all():
-        return None
-    low, high = np.zeros(2), np.full(2, width - 1.0)
-    if (depth > 0.05).all():
-        low, high = np.maximum(np.floor(where.min(axis=0)) - 1, 0), np.minimum(np.ceil(where.max(axis=0)), width - 1)
-        if (low > high).any():
-            return None
-    columns, rows = (np.arange(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
-    hits = _cast(layer, camera, directions, (rows[:, None] * width + columns).ravel())
-    return hits if len(hits.ray) else None
+def _outlines(block: Block, rays: _Rays, numbers: Sequence[int]) -> list[Integers]:
+    """For each object, the rays that pass its bounding box's rectangle in the picture."""
+    if not numbers:
+        return []
+    corners = np.concatenate([block.objects[number - 1].corners for number in numbers])
+    where, depth = rays.camera.project(corners, rays.size)
+    where, depth = where.reshape(-1, 8, 2), depth.reshape(-1, 8)
+    columns, rows = rays.pixels.T
+    outlines = []
+    for points, depths in zip(where, depth, strict=True):
+        if (depths < NEAR_M).all():
+            near = np.zeros(0, np.intp)
+        elif (depths < NEAR_M).any():  # reaches behind the camera: its rectangle is unknown
+            near = np.arange(len(rays.pixels))
+        else:
+            (left, top), (right, bottom) = points.min(axis=0) - 0.01, points.max(axis=0) + 0.01
+            near = np.flatnonzero((columns >= left) & (columns <= right) & (rows >= top) & (rows <= bottom))
+        outlines.append(near)
+    return outlines
 
 
-def _compose(
-    count: int, background: _Hits, layers: Mapping[int, _Hits | None]
-) -> tuple[Floats, NDArray[np.int32], NDArray[np.int16]]:
-    """Nearest depth, triangle and layer per ray."""
-    depth = np.full(count, np.inf, np.float32)
-    triangle = np.full(count, NO_TRIANGLE, np.int32)
-    instance = np.zeros(count, np.int16)
+def _compose(rays: _Rays, background: _Hits, layers: Mapping[int, _Hits]) -> tuple[Floats, Integers, Integers]:
+    """The nearest depth, triangle and layer per ray."""
+    depth = np.full(len(rays.pixels), np.inf, np.float32)
+    triangle = np.full(len(rays.pixels), NO_TRIANGLE, np.int32)
+    instance = np.zeros(len(rays.pixels), np.int16)
     depth[background.ray], triangle[background.ray] = background.depth, background.triangle
     for number, hits in layers.items():
-        if hits is None:
-            continue
         nearer = hits.depth < depth[hits.ray]
-        rays = hits.ray[nearer]
-        depth[rays], triangle[rays], instance[rays] = hits.depth[nearer], hits.triangle[nearer], number
+        seen = hits.ray[nearer]
+        depth[seen], triangle[seen], instance[seen] = hits.depth[nearer], hits.triangle[nearer], number
     return depth, triangle, instance
 
 
-def _label(
-    block: Block, triangle: NDArray[np.int32], instance: NDArray[np.int16]
-) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """Class and instance; the post of a light or a sign is of class pole and of no instance."""
+def _labelled(block: Block, triangle: Integers, instance: Integers) -> tuple[NDArray[np.uint8], Integers]:
+    """Class and instance per ray; the post of a light or a sign is a pole and of no instance."""
     class_map = np.where(triangle == NO_TRIANGLE, ID["sky"], block.mesh.class_id[triangle]).astype(np.uint8)
-    own = np.array([0, *(ID[layer.class_name or "sky"] for layer in block.objects)], np.uint8)
-    return class_map, np.where((instance > 0) & (own[instance] == class_map), instance, 0).astype(np.int16)
+    own = np.array([ID["sky"], *(ID[layer.class_name] for layer in block.objects)], np.uint8)
+    return class_map, np.where(own[instance] == class_map, instance, 0).astype(np.int16)
 
 
-def _without_specks(
-    block: Block, background: _Hits, layers: Mapping[int, _Hits | None], centres: NDArray[np.intp], size: int
-) -> list[int]:
-    """The instances left when specks are taken out, again and again: what one uncovers may be a speck, too."""
-    kept = [i for i, hits in layers.items() if hits is not None]
+def _without_specks(block: Block, rays: _Rays, background: _Hits, layers: dict[int, _Hits]) -> dict[int, _Hits]:
+    """Take specks out again and again: what one uncovers may be a speck, too."""
     while True:
-        _, triangle, instance = _compose(_ray_count(centres, size), background, {i: layers[i] for i in kept})
-        _, instance_map = _label(block, triangle[centres], instance[centres])
+        _, triangle, instance = _compose(rays, background, layers)
+        _, instance_map = _labelled(block, triangle, instance)
         pixels = np.bincount(instance_map, minlength=len(block.objects) + 1)
-        specks = {i for i in kept if 0 < pixels[i] < min_pixels(size)}
+        specks = {number for number in layers if 0 < pixels[number] < min_pixels(rays.size)}
         if not specks:
-            return kept
-        kept = [i for i in kept if i not in specks]
+            return layers
+        layers = {number: hits for number, hits in layers.items() if number not in specks}
 
 
-def _ray_count(centres: NDArray[np.intp], size: int) -> int:
-    return int(centres[-1]) * 2 - int(centres[0]) + 1 if size == 1 else _square(centres, size)
-
-
-def _square(centres: NDArray[np.intp], size: int) -> int:
-    factor = round((centres[1] - centres[0]))
-    return int((size * factor) ** 2)
-
-
-def _hidden(
-    block: Block, layers: Mapping[int, _Hits | None], instance_map: NDArray[np.int16], centres: NDArray[np.intp]
-) -> Counter[tuple[int, int]]:
+def _hidden(block: Block, layers: Mapping[int, _Hits], instance_map: Integers) -> dict[tuple[int, int], int]:
     """For every visible instance, whose pixels lie within its full outline."""
-    visible = set(np.unique(instance_map)) - {0}
-    pixel_of = np.full(int(centres[-1]) * 2 + 2, -1, np.int64)
-    pixel_of[centres] = np.arange(len(centres))
-    pairs: Counter[tuple[int, int]] = Counter()
+    pairs = {}
+    visible = np.bincount(instance_map, minlength=len(block.objects) + 1) > 0
     for a, hits in layers.items():
-        if hits is None or a not in visible:
+        if not visible[a]:
             continue
-        own = block.mesh.class_id[hits.triangle] == ID[block.objects[a - 1].class_name or "sky"]
-        pixels = pixel_of[hits.ray[own]]
-        shown = instance_map[pixels[pixels >= 0]]
-        for b, count in zip(*np.unique(shown[(shown != a) & (shown > 0)], return_counts=True), strict=True):
-            pairs[a, int(b)] = int(count)
+        own = block.mesh.class_id[hits.triangle] == ID[block.objects[a - 1].class_name]
+        shown = np.bincount(instance_map[hits.ray[own]])
+        pairs.update({(a, int(b)): int(shown[b]) for b in np.flatnonzero(shown) if b not in (0, a)})
     return pairs
 
 
-def _shade(block: Block, camera: Camera, directions: Floats, depth: Floats, triangle: NDArray[np.int32]) -> Floats:
-    """Linear colour per ray."""
-    weather = block.place.weather
-    light = daylight(weather)
-    colour = np.empty((len(directions), 3), np.float32)
-    units = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    is_sky = triangle == NO_TRIANGLE
-    colour[is_sky] = sky_colour(light, weather, units[is_sky])
-    solid = np.flatnonzero(~is_sky)
-    ray, tri = directions[solid], triangle[solid]
-    points = camera.position.astype(np.float32) + ray * depth[solid, None]
-    normals = block.normals[tri]
-    normals = normals * -np.sign(np.einsum("ij,ij->i", normals, ray) + 1e-20)[:, None]
-    skin = texture(block.place, block.mesh, tri, points, normals, weather.kind == "dusk")
-    facing = normals @ light.sun_direction
-    sunlit = facing * _sun_reaches(block.everything, points, normals, light.sun_direction, facing)
-    upward = normals[:, 2:] * 0.5 + 0.5
-    incoming = sunlit[:, None] * light.sun + upward * light.ambient + (1 - upward) * light.bounce + skin.light[:, None]
-    lit = skin.albedo * incoming
-    shiny = np.flatnonzero(skin.mirror)
-    if len(shiny):
-        u, n = units[solid[shiny]], normals[shiny]
-        mirrored = u - 2 * np.einsum("ij,ij->i", u, n)[:, None] * n
-        lit[shiny] += skin.mirror[shiny, None] * sky_colour(light, weather, mirrored, clouds=False)
-    distance = depth[solid] * np.linalg.norm(ray, axis=1)
-    clear = np.exp(-light.fog * distance)[:, None]
-    colour[solid] = lit * clear + (light.horizon * 0.95) * (1 - clear)
-    return colour
+def _smooth(block: Block, rays: _Rays, tones: Floats, numbers: Sequence[int]) -> Floats:
+    """Give the pixels that differ from a neighbour the mean of five rays instead of one."""
+    rough = _rough(tones.reshape(rays.size, rays.size, 3))
+    if not len(rough):
+        return tones
+    positions = (rays.pixels[rough][:, None] + EXTRA_RAYS).reshape(-1, 2)
+    extra = _rays(rays.camera, rays.size, positions)
+    depth, triangle, _ = _compose(extra, *_cast_all(block, extra, numbers))
+    more = shade(block, rays.camera, extra.directions, depth, triangle).reshape(len(rough), -1, 3)
+    smooth = tones.copy()
+    smooth[rough] = (tones[rough] + more.sum(axis=1)) / (1 + len(EXTRA_RAYS))
+    return smooth
 
 
-def _sun_reaches(scene: EmbreeScene, points: Floats, normals: Floats, sun: Floats, facing: Floats) -> Floats:
-    """1 where the sun is seen from a point, 0 in shadow or on the far side."""
-    reached = np.zeros(len(points), np.float32)
-    rows = np.flatnonzero(facing > 0)
-    if len(rows):
-        origins = points[rows] + normals[rows] * 0.01 + sun * 0.01
-        towards = np.ascontiguousarray(np.broadcast_to(sun, origins.shape))
-        reached[rows] = scene.run(origins, towards, query="OCCLUDED") < 0
-    return reached
-
-
-def _develop(colour: Floats, size: int, factor: int) -> NDArray[np.uint8]:
-    """Linear light → sRGB bytes: a soft shoulder instead of clipped highlights, then the mean of a pixel's rays."""
-    toned = 1 - np.exp(-1.25 * np.maximum(colour, 0))
-    pixels = toned.reshape(size, factor, size, factor, 3).mean(axis=(1, 3))
-    return (np.power(pixels, np.float32(1 / 2.2)) * 255 + 0.5).astype(np.uint8)
-
-
-def class_share(view: View, *names: str) -> float:
-    """Share of the pixels that belong to the classes."""
-    return float(np.isin(view.class_map, [CLASSES.index(name) for name in names]).mean())
+def _rough(tones: Floats) -> Integers:
+    """Pixels that differ from one of their four neighbours."""
+    rough = np.zeros(tones.shape[:2], bool)
+    down = (np.abs(tones[1:] - tones[:-1]) > ROUGH).any(axis=2)
+    across = (np.abs(tones[:, 1:] - tones[:, :-1]) > ROUGH).any(axis=2)
+    rough[1:] |= down
+    rough[:-1] |= down
+    rough[:, 1:] |= across
+    rough[:, :-1] |= across
+    return np.flatnonzero(rough)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from urbanvlm.scenes.arrays import Floats, f32
 from urbanvlm.scenes.meshes import linear
 from urbanvlm.scenes.place import Weather
 from urbanvlm.scenes.texture import noise
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def sky_colour(light: Daylight, weather: Weather, directions: Floats, clouds: bo
         colour = colour + glow[:, None] * light.sun * 0.5
     if clouds and weather.kind != "fog":
         flat = directions[:, :2] / (height[:, None] + 0.18) * 1.1
-        shift = np.float32([weather.seed % 251, weather.seed % 241])
+        shift = f32([weather.seed % 251, weather.seed % 241])
         u, v = (flat + shift).T
         bank = 0.55 * noise(u, v) + 0.3 * noise(u * 2.1 + 7, v * 2.1) + 0.15 * noise(u * 4.3, v * 4.3 + 5)
         veil = np.clip((bank - light.cover) * 4.5, 0, 1) * np.clip(height * 6, 0, 1) * 0.85

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from urbanvlm.scenes.arrays import Flags, Floats, Integers, f32
 from urbanvlm.scenes.meshes import Mesh, Surface, linear
 from urbanvlm.scenes.place import Building, Place, Street
-
-Floats = NDArray[np.float32]
 
 _LATTICE = np.random.default_rng(20240229).random((256, 256)).astype(np.float32)
 
@@ -25,7 +23,7 @@ def noise(x: Floats, y: Floats) -> Floats:
     return low * (1 - ty) + high * ty
 
 
-def cell_hash(*cells: NDArray[np.integer]) -> Floats:
+def cell_hash(*cells: Integers) -> Floats:
     """A fixed random number in 0..1 for every integer cell."""
     mixed = np.zeros(np.shape(cells[0]), np.int64)
     for cell in cells:
@@ -45,9 +43,7 @@ class Skin:
         """own light as a multiple of the albedo"""
 
 
-def texture(
-    place: Place, mesh: Mesh, triangles: NDArray[np.integer], points: Floats, normals: Floats, dusk: bool
-) -> Skin:
+def texture(place: Place, mesh: Mesh, triangles: Integers, points: Floats, normals: Floats, dusk: bool) -> Skin:
     """Skin of points (N, 3) in the world frame that lie on the given triangles (N,)."""
     skin = Skin(mesh.albedo[triangles].copy())
     surface = mesh.surface[triangles]
@@ -74,10 +70,10 @@ def _asphalt(p: Floats, street: Street) -> Floats:
     white, yellow = _markings(p, street)
     worn = (0.85 + 0.25 * noise(p[:, 0] * 5, p[:, 1] * 5))[:, None]
     tone = np.where(white[:, None], 7.6 * worn, tone)
-    return np.where(yellow[:, None], np.float32([7.4, 4.9, 0.9]) * worn, tone)
+    return np.where(yellow[:, None], f32([7.4, 4.9, 0.9]) * worn, tone)
 
 
-def _markings(p: Floats, street: Street) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _markings(p: Floats, street: Street) -> tuple[Flags, Flags]:
     """Which road points carry white paint, which yellow."""
     x, y = p[:, 0], p[:, 1]
     on_main = np.abs(x) < street.half_width
@@ -124,10 +120,10 @@ def _grass(p: Floats, street: Street) -> Floats:
 
 
 def _foliage(p: Floats, street: Street) -> Floats:
-    u, v = p[:, 0] + 0.7 * p[:, 2], p[:, 1] - 0.6 * p[:, 2]
-    leaf = noise(u * 7, v * 7)
-    clump = noise(u * 1.9 + 31, v * 1.9 + 17)
-    tone = 0.35 + 0.75 * leaf + 0.55 * clump
+    x, y, z = p.T
+    leaf = (noise(x * 13, y * 13) + noise(y * 13, z * 13 + 50) + noise(z * 13 + 90, x * 13)) / 3
+    clump = (noise(x * 2.2, y * 2.2 + 31) + noise(y * 2.2 + 17, z * 2.2) + noise(z * 2.2, x * 2.2 + 63)) / 3
+    tone = 0.2 + 0.9 * np.clip(leaf * 3 - 1, 0, 1) + 0.7 * clump
     return np.column_stack([tone * (0.9 + 0.3 * clump), tone, tone * (1.05 - 0.25 * leaf)])
 
 
@@ -153,10 +149,10 @@ _PAINTERS = {
 
 def _facade(
     skin: Skin,
-    rows: NDArray[np.integer],
+    rows: Integers,
     p: Floats,
-    faces_along: NDArray[np.bool_],
-    style: NDArray[np.integer],
+    faces_along: Flags,
+    style: Integers,
     buildings: tuple[Building, ...],
     dusk: bool,
 ) -> None:
@@ -194,7 +190,7 @@ def _facade(
     tone = np.where((np.abs(v - np.round(v)) < 0.02) & (floor > 0) & (brick == 0), tone * 0.8, tone)
     albedo = skin.albedo[rows] * tone[:, None]
     chance = cell_hash(column, floor, seed)
-    pane = np.float32([0.035, 0.05, 0.065]) + 0.12 * (chance > 0.72)[:, None] * np.float32([1, 0.95, 0.85])
+    pane = f32([0.035, 0.05, 0.065]) + 0.12 * (chance > 0.72)[:, None] * f32([1, 0.95, 0.85])
     albedo = np.where(window[:, None], pane, albedo)
     light = linear((0.88, 0.87, 0.84))
     albedo = np.where((frame | cross)[:, None] & (brick > 0)[:, None], light, albedo)
@@ -202,7 +198,7 @@ def _facade(
     doors = np.stack([linear(c) for c in ((0.35, 0.2, 0.12), (0.15, 0.25, 0.22), (0.4, 0.1, 0.1), (0.16, 0.2, 0.36))])
     albedo = np.where(door[:, None], doors[seed % 4], albedo)
     lit = window & ~cross & (chance < (0.42 if dusk else 0.0))
-    albedo = np.where(lit[:, None], np.float32([1.0, 0.62, 0.25]) * (0.5 + chance[:, None]), albedo)
+    albedo = np.where(lit[:, None], f32([1.0, 0.62, 0.25]) * (0.5 + chance[:, None]), albedo)
     skin.albedo[rows] = albedo
     skin.mirror[rows] = np.where(window & ~cross & ~lit & ~door, 0.3 + 0.25 * cell_hash(floor, column, seed), 0.0)
     skin.light[rows] = np.where(lit, 1.3, 0.0)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
 
 from urbanvlm.errors import UserError
 from urbanvlm.records import write_atomic
@@ -29,21 +28,21 @@ logger = logging.getLogger(__name__)
 TAG = "deepspeed"
 
 
-class SafeCheckpointEngine(TorchCheckpointEngine):  # type: ignore[misc]
+def _safe_reader() -> Any:
     """DeepSpeed's reader of checkpoint files, without the power to run code that a pickle may hold."""
-
-    def load(self, path: str, map_location: Any = None) -> Any:
-        with torch.serialization.safe_globals(_deepspeed_types()):
-            return torch.load(path, map_location=map_location, weights_only=True)
-
-
-def _deepspeed_types() -> list[Any]:
-    """What DeepSpeed's own checkpoints hold beyond tensors and plain values."""
+    # Imported late: DeepSpeed's import has to come after the process group has prepared it.
+    from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
     from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
 
-    return [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
+    class SafeReader(TorchCheckpointEngine):  # type: ignore[misc]
+        def load(self, path: str, map_location: Any = None) -> Any:
+            # What DeepSpeed's own checkpoints hold beyond tensors and plain values.
+            with torch.serialization.safe_globals([LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]):
+                return torch.load(path, map_location=map_location, weights_only=True)
+
+    return SafeReader()
 
 
 def folder_of(checkpoints: Path, step: int) -> Path:
@@ -68,7 +67,7 @@ def save(engine: Any, group: ProcessGroup, checkpoints: Path, state: TrainState)
 
 def load(engine: Any, folder: Path) -> TrainState:
     """Put a verified checkpoint into an engine that has made no step yet, as ZeRO-3 demands. All ranks call it."""
-    engine.checkpoint_engine = SafeCheckpointEngine()
+    engine.checkpoint_engine = _safe_reader()
     loaded, _ = engine.load_checkpoint(str(folder), tag=TAG, load_module_strict=not _has_frozen(engine))
     if loaded is None:
         raise RuntimeError(f"{folder}: DeepSpeed found nothing to load")

@@ -1,0 +1,42 @@
+"""What all tests share: an environment as `make` gives it, and no silent skips in CI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from hypothesis import settings
+
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+# A slow machine is not a bug, and a failure must be the same on every machine.
+settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("house")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _fail_if_missing((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _fail_if_missing((yield))
+
+
+def _fail_if_missing(report: Report) -> Report:
+    """In CI, a skip for want of a component, `pytest.skip("missing: …")`, is a failure."""
+    if os.environ.get("CI") and report.outcome == "skipped" and isinstance(report.longrepr, tuple):
+        path, line, reason = report.longrepr
+        if str(reason).startswith("Skipped: missing:"):
+            report.outcome = "failed"
+            report.longrepr = f"{path}:{line}: {reason}; in CI everything must be there"
+    return report

@@ -1,0 +1,1 @@
+"""Metadata becomes questions; rows become examples."""

@@ -1,0 +1,88 @@
+"""From an example to what a model reads and what it is to write; the same text in training and in evaluation."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from urbanvlm.dataset.taxonomy import SUBTYPES
+from urbanvlm.errors import UserError
+from urbanvlm.experiment import parse_yaml
+from urbanvlm.records import Example
+
+SHIPPED = Path(__file__).with_name("prompts.yaml")
+_KEYS = ("chain_of_thought", "default", "subtypes")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Instructions that follow the question."""
+
+    default: str
+    chain_of_thought: str
+    subtypes: Mapping[str, str]
+
+    def render(self, example: Example, chain_of_thought: bool) -> str:
+        """The question and its instruction, in one line. The family puts it into its own template."""
+        instruction = self.chain_of_thought if chain_of_thought else self.subtypes.get(
+            example.scored_subtype, self.default
+        )  # fmt: skip
+        return f"{example.question.strip()} {instruction}".strip()
+
+    def target(self, example: Example, chain_of_thought: bool) -> str:
+        """What training teaches to write: the answer, or the rationale. Raises UserError if the row has none."""
+        if not chain_of_thought:
+            return example.answer
+        if example.cot_answer is None:
+            raise UserError(
+                f"example {example.id}", "has no cot_answer", "set data.chain_of_thought=false or add the rationale"
+            )
+        return example.cot_answer
+
+
+def prompt_hash(text: str) -> str:
+    """First 16 hexadecimal digits of the sha256, stored with every answer."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_prompts(path: Path | None) -> Prompts:
+    """The prompts of a YAML file, or the shipped ones. Raises UserError naming the key that is wrong."""
+    file = path or SHIPPED
+    try:
+        tree = parse_yaml(file.read_text(encoding="utf-8"), file)
+    except FileNotFoundError:
+        raise UserError(file, "no such file", "evaluate.prompts takes a YAML of prompts") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(file, f"cannot be read ({error})") from None
+    if not isinstance(tree, dict):
+        raise UserError(file, "is not a mapping of keys", f"known: {', '.join(_KEYS)}")
+    _refuse_unknown(tree, _KEYS, f"{file}")
+    subtypes = tree.get("subtypes") or {}
+    if not isinstance(subtypes, dict):
+        raise UserError(f"{file}: subtypes", "is not a mapping of subtypes to texts")
+    _refuse_unknown(subtypes, SUBTYPES, f"{file}: subtypes")
+    for key in ("default", "chain_of_thought"):
+        _text(tree.get(key), f"{file}: {key}")
+    return Prompts(
+        tree["default"].strip(),
+        tree["chain_of_thought"].strip(),
+        {name: _text(value, f"{file}: subtypes.{name}") for name, value in subtypes.items()},
+    )
+
+
+def _refuse_unknown(tree: Mapping[Any, Any], known: Any, where: str) -> None:
+    for key in tree:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+            raise UserError(f"{where}.{key}" if "subtypes" in where else f"{where}: {key}", "unknown key", hint)
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise UserError(where, "must be text" if value is not None else "is missing", "add it in quotes")
+    return value.strip()

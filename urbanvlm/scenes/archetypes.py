@@ -1,0 +1,103 @@
+"""The numbers behind the sampling: kinds of places, and where and how often each class stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from urbanvlm.scenes.place import SideKind
+
+
+@dataclass(frozen=True, slots=True)
+class Archetype:
+    """A kind of place: the ranges its numbers are drawn from, and chances 0..1."""
+
+    weight: float
+    road_m: tuple[float, float]
+    lanes: int
+    sidewalk_m: tuple[float, float]
+    sides: tuple[tuple[SideKind, SideKind], ...]
+    yard_m: tuple[float, float]
+    floors: tuple[int, int]
+    pitch_deg: tuple[float, float]
+    gap: float
+    """that a lot stays empty"""
+    green: float
+    """that yards and the far ground are grass"""
+    grove: float
+    """that a quarter of the surroundings has trees close together"""
+    gable: float = 0.0
+    """that a roof is pitched"""
+
+
+ARCHETYPES = {
+    "canyon": Archetype(
+        1.1, (6, 8), 2, (2.0, 3.2), (("front", "front"),), (0, 0.5), (5, 11), (-2, 12), gap=0.02, green=0, grove=0.08
+    ),
+    "avenue": Archetype(
+        1.2, (11, 15), 4, (3.5, 5), (("front", "front"), ("front", "plaza")), (0, 3), (3, 7), (-3, 19),
+        gap=0.12, green=0.3, grove=0.3,
+    ),
+    "residential": Archetype(
+        1.2, (6, 8), 2, (1.8, 2.6), (("front", "front"), ("front", "park")), (3, 7), (1, 3), (-4, 20),
+        gap=0.25, green=1, grove=0.32, gable=0.8,
+    ),
+    "green side": Archetype(
+        1.2, (7, 10), 2, (2.2, 3.5), (("park", "front"), ("front", "park")), (0, 4), (3, 6), (-5, 20),
+        gap=0.15, green=0.6, grove=0.32,
+    ),
+    "park": Archetype(
+        0.8, (2.5, 4.5), 0, (0.0, 0.0), (("park", "park"),), (0, 0), (3, 7), (-12, 14), gap=0.3, green=1, grove=0.45
+    ),
+    "park road": Archetype(
+        0.9, (6, 8), 2, (1.5, 2.5), (("park", "park"),), (0, 0), (3, 7), (-12, 14), gap=0.3, green=1, grove=0.4
+    ),
+    "square": Archetype(
+        1.1, (6, 9), 2, (3, 5), (("plaza", "plaza"), ("plaza", "park")), (0, 2), (1, 4), (8, 28),
+        gap=0.4, green=0.1, grove=0.08,
+    ),
+}  # fmt: skip
+
+REACH_M = ((20, 34), (42, 60), (85, 130))
+REACH_CHANCE = (0.45, 0.27, 0.28)
+"""How far one sees along a street: it is closed, ends in the distance, or is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """Where and how often a class stands, per quarter of the surroundings."""
+
+    presence: float
+    """chance to be in a quarter at all"""
+    more: float
+    """chance of each further one"""
+    most: int
+    near_m: float
+    far_m: float
+    ground: tuple[str, ...]
+    radius_m: float
+    half_length_m: float = 0.0
+
+
+PEDESTRIAN = ("sidewalk", "plaza", "path", "lawn", "yard")
+DRIVEN = ("road", "cross", "plaza")
+HABITS = {
+    "bus": Habit(0.52, 0.12, 2, 7.0, 22, DRIVEN, 1.6, 5.2),
+    "truck": Habit(0.6, 0.15, 2, 6.0, 20, DRIVEN, 1.5, 3.6),
+    "car": Habit(0.75, 0.7, 6, 4.0, 20, DRIVEN, 1.2, 2.1),
+    "tree": Habit(0.32, 0.5, 4, 4.5, 22, ("lawn", "yard", "sidewalk", "plaza"), 0.9),
+    "bench": Habit(0.52, 0.4, 4, 3.0, 14, ("sidewalk", "plaza", "lawn", "yard", "path"), 0.9),
+    "bicycle": Habit(0.5, 0.45, 4, 3.0, 13, (*PEDESTRIAN, "road"), 0.7),
+    "traffic light": Habit(0.5, 0.4, 3, 4.0, 16, ("sidewalk", "plaza", "yard", "lawn"), 0.4),
+    "stop sign": Habit(0.55, 0.3, 2, 3.5, 14, ("sidewalk", "plaza", "yard", "lawn"), 0.4),
+    "person": Habit(0.52, 0.7, 7, 3.0, 15, (*PEDESTRIAN, "road", "cross"), 0.45),
+}
+"""Countable class → habit, the largest first, so that what needs room finds it."""
+GROVE = Habit(1.0, 0.75, 7, 4.0, 11, ("lawn", "yard", "sidewalk", "plaza"), 0.9)
+
+LEANS = ((0.0, 34.0), (0.0, 12.0), (-17.0, 17.0), (17.0, 17.0))
+"""Where in a quarter a class gathers: middle and half width of a sector, in degrees."""
+
+WALLS = (
+    (0.76, 0.68, 0.56), (0.66, 0.36, 0.27), (0.85, 0.8, 0.7), (0.55, 0.52, 0.5), (0.78, 0.62, 0.4),
+    (0.6, 0.64, 0.68), (0.72, 0.5, 0.4), (0.88, 0.86, 0.83), (0.5, 0.38, 0.32), (0.62, 0.66, 0.56),
+)  # fmt: skip

@@ -1,0 +1,148 @@
+"""Objects and scenery on a street's ground: each where its class may stand, none in another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from urbanvlm.scenes.archetypes import GROVE, HABITS, LEANS, Archetype, Habit
+from urbanvlm.scenes.arrays import Flags, Floats
+from urbanvlm.scenes.place import KERB_M, Item, Place, Street
+
+VARIANTS = 24
+"""Individuals per class that differ in shape and colour."""
+CLEARANCE_M = 1.2
+"""Nothing comes nearer to the camera."""
+
+
+class _Room:
+    """The ground taken so far, as circles in the world frame."""
+
+    def __init__(self) -> None:
+        self._circles = np.zeros((0, 3))
+
+    def free(self, x: Floats, y: Floats, radius: float) -> Flags:
+        """Whether circles of the radius at points of any shape touch nothing."""
+        taken_x, taken_y, taken_radius = self._circles.T
+        return (np.hypot(x[..., None] - taken_x, y[..., None] - taken_y) > taken_radius + radius).all(axis=-1)
+
+    def take(self, x: Floats, y: Floats, radius: float) -> None:
+        self._circles = np.vstack([self._circles, np.column_stack([x, y, np.full(len(x), radius)])])
+
+
+def place_objects(place: Place, kind: Archetype, rng: np.random.Generator) -> list[Item]:
+    """Each quarter around the camera gets its own classes and counts, so that the four views differ."""
+    items: list[Item] = []
+    room = _Room()
+    for quarter in (0.0, 90.0, 180.0, 270.0):
+        grove = rng.random() < kind.grove
+        for name, habit in HABITS.items():
+            if name == "tree" and grove:
+                habit = GROVE
+            if rng.random() >= habit.presence:
+                continue
+            count = 3 if habit is GROVE else 1
+            while count < habit.most and rng.random() < habit.more:
+                count += 1
+            lean, spread = LEANS[0 if habit is GROVE else rng.integers(len(LEANS))]
+            for _ in range(count):
+                item = _find_spot(place, name, habit, quarter + lean, spread, room, rng)
+                if item is not None:
+                    items.append(replace(item, scale=float(rng.uniform(1.15, 1.5))) if habit is GROVE else item)
+    return items
+
+
+def _find_spot(
+    place: Place, name: str, habit: Habit, towards_deg: float, spread_deg: float, room: _Room, rng: np.random.Generator
+) -> Item | None:
+    """Draw many spots in a sector around the camera and take the first that suits the class and is free."""
+    tries = 48
+    bearing = np.radians(towards_deg + rng.uniform(-spread_deg, spread_deg, tries))
+    distance = np.exp(rng.uniform(np.log(habit.near_m), np.log(habit.far_m), tries))
+    x, y = place.to_street(distance * np.sin(bearing), distance * np.cos(bearing))
+    heading = np.full(tries, place.street_heading_deg)
+    ground = place.street.ground_at(x, y)
+    if name in ("car", "bus", "truck"):
+        x, y, turned = _to_lane(place.street, x, y, ground)
+        heading = heading + turned + rng.normal(0, 2.0, tries)
+    wx, wy = place.to_world(x, y)
+    steps = np.linspace(-habit.half_length_m, habit.half_length_m, 1 + 2 * int(np.ceil(habit.half_length_m / 1.6)))
+    # The object's footprint as circles along its length: arrays of tries × steps.
+    fx = wx[:, None] + steps * np.sin(np.radians(heading))[:, None]
+    fy = wy[:, None] + steps * np.cos(np.radians(heading))[:, None]
+    stands = np.isin(place.street.ground_at(*place.to_street(fx, fy)), habit.ground)
+    clear = stands & room.free(fx, fy, habit.radius_m) & (np.hypot(fx, fy) > habit.radius_m + CLEARANCE_M)
+    found = np.flatnonzero(clear.all(axis=1) & (np.hypot(wx, wy) > 0.9 * habit.near_m))
+    if not len(found):
+        return None
+    i = found[0]
+    room.take(fx[i], fy[i], habit.radius_m)
+    return Item(
+        name,
+        float(wx[i]),
+        float(wy[i]),
+        0.0 if ground[i] in ("road", "cross", "path") else KERB_M,
+        _facing(name, float(wx[i]), float(wy[i]), float(heading[i]), rng),
+        int(rng.integers(VARIANTS)),
+    )
+
+
+def _to_lane(street: Street, x: Floats, y: Floats, ground: NDArray[np.str_]) -> tuple[Floats, Floats, Floats]:
+    """Move vehicles to the middle of the nearest lane; degrees to turn from the street's heading."""
+    on_road, on_cross = ground == "road", ground == "cross"
+    turned = np.where(x > 0, 0.0, 180.0)
+    if street.lanes:
+        lane = 2 * street.half_width / street.lanes
+        middle = (np.floor(x / lane) + 0.5) * lane
+        x = np.where(on_road, middle, x)
+    if street.cross_y is not None:
+        ahead = y > street.cross_y
+        y = np.where(on_cross, street.cross_y + np.where(ahead, 0.5, -0.5) * street.cross_half_width, y)
+        turned = np.where(on_cross, np.where(ahead, 270.0, 90.0), turned)
+    return x, y, turned
+
+
+def _facing(name: str, x: float, y: float, along: float, rng: np.random.Generator) -> float:
+    """Signs, lights and benches face the camera more or less; people any way; the rest along the street."""
+    to_camera = float(np.degrees(np.arctan2(-x, -y)))
+    if name in ("stop sign", "traffic light"):
+        return to_camera + float(rng.uniform(-35, 35))
+    if name == "bench":
+        return to_camera + float(rng.uniform(-50, 50) + (180 if rng.random() < 0.3 else 0))
+    if name == "bicycle":
+        return to_camera + float(rng.choice([-90, 90]) + rng.uniform(-40, 40))
+    if name == "person":
+        return float(rng.uniform(0, 360))
+    return along
+
+
+def place_scenery(place: Place, objects: list[Item], rng: np.random.Generator) -> list[Item]:
+    """Hedges, bushes and lamps: scenery that is not counted."""
+    street, scenery = place.street, []
+    kerb = street.half_width + street.sidewalk
+
+    def put(name: str, x: float, y: float, heading: float, z: float = KERB_M) -> None:
+        wx, wy = place.to_world(np.float64(x), np.float64(y))
+        clear = all(np.hypot(wx - item.x, wy - item.y) > 1.6 for item in objects)
+        if clear and np.hypot(wx, wy) > 3.5:
+            scenery.append(Item(name, float(wx), float(wy), z, heading, int(rng.integers(VARIANTS))))
+
+    for sign, side in zip((-1, 1), street.sides, strict=True):
+        for y in np.arange(-42, 42, rng.uniform(14, 24)) + rng.uniform(0, 10):
+            cut = street.cross_y is not None and abs(y - street.cross_y) < street.cross_half_width + 1
+            if street.lanes and not cut:
+                towards_road = place.street_heading_deg - sign * 90
+                put("lamp", sign * (street.half_width + 0.4), float(y), towards_road)
+        if not side.green or side.depth < 1.5:
+            continue
+        for y in np.arange(-36, 36, 4.0):
+            cut = street.cross_y is not None and abs(y - street.cross_y) < street.cross_half_width + 2.5
+            if cut:
+                continue
+            if side.kind == "front" and rng.random() < 0.45:
+                put("hedge", sign * (kerb + 0.5), float(y), place.street_heading_deg, 0.05)
+            elif rng.random() < 0.5:
+                x = sign * (kerb + rng.uniform(1.2, max(1.3, min(side.depth - 1, 20))))
+                put("bush", x, float(y + rng.uniform(-2, 2)), 0.0, 0.05)
+    return scenery
