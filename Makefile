@@ -39,7 +39,9 @@ logs: ## RUN=id: the newest log lines of every job of a run
 
 tensorboard: ## [RUN=id]: TensorBoard over one run, or over all
 	@containers/venv.sh
-	@$(python) -m tensorboard.main --logdir "runs/$$URBANVLM_RUN"
+	@folder=$$URBANVLM_RUN; [ -d "$$folder" ] || folder=runs/$$URBANVLM_RUN; \
+	[ -d "$$folder" ] || { echo "$$folder: no such folder; make status lists the runs" >&2; exit 2; }; \
+	$(python) -m tensorboard.main --logdir "$$folder"
 
 test: ## the test suite
 	@containers/venv.sh dev

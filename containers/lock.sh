@@ -39,7 +39,7 @@ cpu="$(grep '^torch==' torch.in)+cpu"
 }
 sed -e "1i $cpu \\\\" -e 's/.*/    --hash=& \\/' "$work/hashes" | sed '$ s/ \\$//' > "$work/cpu"
 
-header='# Made by `make lock`; do not edit.'
+header='# Made by make lock; do not edit.'
 write() { { echo "$header" && cat "$work/$1"; } > "$work/done" && mv "$work/done" "$2"; }
 write rest requirements.lock
 write cuda torch-cuda.lock

@@ -14,7 +14,8 @@ digest() { cat "$@" | sha256sum | cut -d' ' -f1; }
 locks=$(digest containers/{requirements,torch-cpu,torch-cuda}.lock)
 dev_lock=$(digest containers/dev.lock)
 
-# The stamps are written last, so an interrupted .venv has none. "$locks $flavour" and "$dev_lock".
+# The stamps, "$locks $flavour" and "$dev_lock". The first is empty while .venv is being made; a .venv without it is not
+# ours to delete.
 is_made() {
     local made
     read -r made 2> /dev/null < .venv/made-from || return 1
@@ -61,8 +62,11 @@ make_venv() {
         die "$PYTHON is not Python 3.10 or newer; name one: make venv PYTHON=python3.11"
     "$PYTHON" -c 'import venv, ensurepip' 2> /dev/null ||
         die "$PYTHON lacks venv; install it (Debian: apt-get install python3-venv) or name another: PYTHON=…"
+    [[ ! -e .venv || -e .venv/made-from ]] || die ".venv was not made by make; move it away or remove it"
     say "making .venv with $("$PYTHON" --version)"
     rm -rf .venv
+    mkdir .venv
+    : > .venv/made-from
     "$PYTHON" -m venv .venv
     install --quiet -r <(awk '/^setuptools==/,/[^\\]$/' containers/requirements.lock)
     say "the packages of containers/requirements.lock"

@@ -22,12 +22,16 @@ from urbanvlm.run_folder import RunFolder
 from urbanvlm.stages import is_done
 
 LOG_LINES = 40
+LOG_WIDTH = 120
+"""columns where no terminal says how many it has"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 on success, 2 after a user's mistake (one line), 1 when a job failed, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
     try:
         return int(options.command(options, console))
     except UserError as error:
@@ -118,13 +122,13 @@ def _show(plan: Plan, experiment: Experiment, run: RunFolder, console: Console) 
         console.print(escape(experiment.question), style="italic")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("job", "processes", "after", "writes", ""):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for job in plan.jobs:
         processes = f"{job.nodes} × {job.tasks_per_node}" if job.nodes > 1 else str(job.tasks)
         if job.gpus_per_task:
             processes += f" ({job.gpus_per_task} GPU each)"
         needs = job.needs[0] if len(job.needs) == 1 else f"{len(job.needs)} jobs" if job.needs else ""
-        writes = job.writes[0] + (f" … {len(job.writes)} shards" if len(job.writes) > 1 else "")
+        writes = job.writes[0] if len(job.writes) == 1 else f"{Path(job.writes[0]).parent} ({len(job.writes)} shards)"
         done = "[green]done[/]" if is_done(run, experiment, job.stage) else ""
         table.add_row(job.name, processes, needs, writes, done)
     console.print(table)

@@ -64,8 +64,8 @@ def run_here(plan: Plan, experiment: Experiment, run: RunFolder, live: Live) -> 
         attempt = _new_attempt(run, job)
         with live.running(job):
             _run_one(plan, job, run, attempt, live)
-        if not is_done(run, experiment, job.stage):
-            raise _failure(job, attempt)
+            if not is_done(run, experiment, job.stage):
+                raise _failure(job, attempt)
 
 
 def _run_one(plan: Plan, job: JobSpec, run: RunFolder, attempt: Path, live: Live) -> None:

@@ -63,7 +63,12 @@ def _score(model: str, phase: str, key: str, k: int, m: int) -> Score:
 
 
 def make_run(
-    folder: Path, *, mode: str = "fine-tune", models: Sequence[str] = MODELS, question: str = "", limit: int | None = None
+    folder: Path,
+    *,
+    mode: str = "fine-tune",
+    models: Sequence[str] = MODELS,
+    question: str = "",
+    limit: int | None = None,
 ) -> tuple[RunFolder, list[Score]]:
     """A run whose evaluation is finished, and its scores: 6 places of 2 pictures each, every question about each."""
     experiment = check_experiment(
@@ -135,7 +140,7 @@ def _write_predictions(run: RunFolder, model: str, phase: str, examples: Sequenc
     rows = []
     for example in examples:
         right = rng.random() < (0.9 if phase == "after" else 0.2)
-        text = example.answer if right else rng.choice(["the the | the $x$ `of`", "no", "2", "moderate", "car", ""])
+        text = example.answer if right else rng.choice(["the the | the $x$ `of` 寺", "no", "2", "moderate", "car", ""])
         rows.append({"example_id": example.id, "text": text, "model_id": model, "prompt_hash": "0"})
     run.predictions(model, phase).mkdir(parents=True)
     for shard in range(2):

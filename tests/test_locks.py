@@ -113,7 +113,7 @@ def test_what_is_imported_is_asked_for_and_what_is_asked_for_is_imported() -> No
     for source in ("requirements", "torch"):
         lines = (CONTAINERS / f"{source}.in").read_text(encoding="utf-8").splitlines()
         asked |= {canonicalize_name(Requirement(w).name) for line in lines if (w := line.partition("#")[0].strip())}
-    without_import = {"embreex", "tensorboard"}  # trimesh's and torch's back end
+    without_import = {"embreex", "tensorboard", "scikit-learn"}  # behind trimesh and torch; for its photographs
     assert used - asked == set()
     assert asked - used - without_import == set()
 

@@ -87,10 +87,36 @@ def test_nothing_becomes_no_or_zero(kind, text):
 
 
 RAMBLING = [
-    "The street is wide and there are no cars, but ", "9", "a", " ", "?", "answer ", "answer: ", "no ", "-", "1,", "1/", ".",
-    "car or ", "left and ", "n't ", "\n", "1.", "between 1 and ", "not sure ", "'", "assistant:", "_", "#", "is ", "²", "twenty-",
-    "Is it? ",
-]  # fmt: skip
+    *(
+        "The street is wide and there are no cars, but ",
+        "9",
+        "a",
+        " ",
+        "?",
+        "answer ",
+        "answer: ",
+        "no ",
+        "-",
+        "1,",
+        "1/",
+    ),
+    *(
+        ".",
+        "car or ",
+        "left and ",
+        "n't ",
+        "\n",
+        "1.",
+        "between 1 and ",
+        "not sure ",
+        "'",
+        "assistant:",
+        "_",
+        "#",
+        "is ",
+    ),
+    *("²", "twenty-", "Is it? "),
+]
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

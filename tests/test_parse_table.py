@@ -1,7 +1,6 @@
 """What the strict profile reads from texts: one table, to be read as its specification.
 
-Each block is for one subtype. A line is `text -> value`, with \\n for a line break, ␣ for a space, and the value `?` for
-unparsed.
+Each block is for one subtype. A line is `text -> value`; the value `?` is unparsed, \\n a line break and ␣ a space.
 """
 
 import pytest
@@ -104,6 +103,9 @@ TABLE = {
         ␣␣ -> ?
         . -> ?
         <pad><pad> -> ?
+        almost no cars are visible -> ?
+        Yes, but it isn't fully visible. -> yes
+        There may be a car -> yes
         a car -> ?
         yesterday -> ?
         nobody knows -> ?
@@ -177,6 +179,7 @@ TABLE = {
         They are on the right side -> no
         not on the left -> no
         not on the right -> ?
+        on both sides -> no
         No, on the right -> no
     """,
     "count": r"""
@@ -226,6 +229,9 @@ TABLE = {
         3 cars, one of which is red -> 3
         there is one -> 1
         one -> 1
+        a single car -> 1
+        Answer with a single number. -> ?
+        almost none -> ?
         one of the cars is red -> ?
         Answer with one number. -> ?
         2.5 -> ?
@@ -270,6 +276,9 @@ TABLE = {
         100% -> 1
         0 -> 0
         half -> 0.5
+        less than half -> ?
+        more than a third -> ?
+        almost no sky -> ?
         a third of the image -> 0.333333333
         two thirds -> 0.666666667
         a quarter -> 0.25
@@ -353,6 +362,7 @@ TABLE = {
         The sky is at the top of the image -> sky
         sky above the buildings -> sky
         At the top of the building is the sky -> sky
+        The top is dominated by trees. -> tree
         trees -> tree
         building -> building
         The skyline -> ?

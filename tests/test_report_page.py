@@ -19,14 +19,15 @@ from urbanvlm.errors import UserError
 from urbanvlm.evaluate.metrics import Row
 from urbanvlm.evaluate.parse import parse_answer, parse_gold, subtype_of
 from urbanvlm.records import Example, Score
-from urbanvlm.report import write_report
+from urbanvlm.report import is_partial, write_report
 from urbanvlm.report.curves import read_curves, smoothed
 from urbanvlm.report.gallery import Reply, choose_examples
-from urbanvlm.report.page import is_partial
 from urbanvlm.report.tables import PARTIAL_STAMP
 from urbanvlm.run_folder import RunFolder
 
-HOSTILE = "Does | `a` <b>win</b> <script>alert(1)</script> ```\n# no heading\n![x](http://example.org/x.png) $\\alpha$ *?*"
+HOSTILE = (
+    "Does | `a` <b>win</b> <script>alert(1)</script> ```\n# no heading\n![x](http://example.org/x.png) $\\alpha$ *?*"
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[
 
 def links(text: str) -> list[str]:
     """Targets of every link and picture that Markdown sees in the text."""
-    children = [child for token in MarkdownIt("gfm-like", {"linkify": False}).parse(text) for child in token.children or ()]
+    children = [
+        child for token in MarkdownIt("gfm-like", {"linkify": False}).parse(text) for child in token.children or ()
+    ]
     return [str(child.attrs[key]) for child in children for key in ("href", "src") if key in child.attrs]
 
 
@@ -60,13 +63,13 @@ def test_pictures_are_pictures_and_nothing_temporary_stays(finished: tuple[RunFo
         with Image.open(path) as picture:
             assert picture.format == "PNG"
             assert min(picture.size) > 200
-            assert len(set(picture.convert("L").getdata())) > 10
+            assert len(picture.convert("L").getcolors() or []) > 10
     assert not list(run.path.rglob("*.tmp"))
 
 
 def test_a_hostile_question_is_shown_and_does_nothing(finished: tuple[RunFolder, list[Score]]) -> None:
     run, _ = finished
-    html = MarkdownIt("gfm-like", {"linkify": False}).render(run.report.read_text(encoding="utf-8").split("<details>")[0])
+    html = MarkdownIt("gfm-like", {"linkify": False}).render(run.report.read_text(encoding="utf-8"))
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert "example.org" not in " ".join(links(run.report.read_text(encoding="utf-8")))
@@ -100,14 +103,17 @@ def test_every_scene_shows_each_models_reply_before_and_after(finished: tuple[Ru
     run, _ = finished
     scenes = run.report.read_text(encoding="utf-8").split("## Scenes")[1].split("## Questions")[0]
     assert scenes.count("Gold:") == len(QUESTIONS)
-    assert len(re.findall(r"^\| (blip2|instructblip|llava) \| [✓✗≈?] .* \| [✓✗≈?] .*\|$", scenes, re.M)) == 9 * len(MODELS)
+    assert len(re.findall(r"^\| (blip2|instructblip|llava) \| [✓✗≈?] .* \| [✓✗≈?] .*\|$", scenes, re.M)) == 9 * len(
+        MODELS
+    )
 
 
 def test_zero_shot_has_one_phase_and_no_training(tmp_path: Path) -> None:
     run, rows = make_run(tmp_path, mode="zero-shot", models=("llava",))
     write_report(run, rows)
     text = run.report.read_text(encoding="utf-8")
-    assert "after" not in text.split("## Scenes")[0].replace("Unparsed", "").replace("before and after]", "")
+    assert "llava before" in text
+    assert "llava after" not in text
     assert "## Training" not in text
     assert not (run.path / "report" / "training.png").exists()
     assert is_partial(run) is False
@@ -178,6 +184,11 @@ def test_a_reply_is_judged_as_the_scores_judge_it(subtype: str, gold: str, text:
     kind = subtype_of(asked)
     reply = Reply.of(Row("e", "p", kind, parse_gold(asked), parse_answer(text, kind)), text)
     assert (reply.verdict, reply.note) == (verdict, note)
+
+
+def test_a_chain_of_thought_is_shown_by_its_answer() -> None:
+    assert Reply("I see two cars. Answer: 2", "right").final == "2"
+    assert Reply("2", "right").final == "2"
 
 
 # ---- training curves -------------------------------------------------------------------------------------------------

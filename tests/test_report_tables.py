@@ -118,7 +118,7 @@ def test_a_score_beats_blind_only_with_its_whole_interval_on_the_better_side(sco
 
 
 def test_unparsed_answers_are_marked_and_weighted_by_rows() -> None:
-    other = [key for key, metric in METRICS.items() if metric.in_table and key != _F1][0]
+    other = next(key for key, metric in METRICS.items() if metric.in_table and key != _F1)
     rows = [row(unparsed_share=0.5, asked=30), row(metric=other, unparsed_share=0.0, asked=10)]
     assert ScoreGrid.of(rows).unparsed_share("m", "after") == pytest.approx(0.375)
     assert "0.800*?" in rendered(rows, 80)
@@ -160,7 +160,8 @@ def test_short_bounds(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0, "0 %"), (0.0001, "0.1 %"), (0.031, "3.1 %"), (0.5, "50 %"), (0.9999, "99.9 %"), (1, "100 %")]
+    ("share", "text"),
+    [(0, "0 %"), (0.0001, "0.1 %"), (0.031, "3.1 %"), (0.5, "50 %"), (0.9999, "99.9 %"), (1, "100 %")],
 )
 def test_percent_never_rounds_some_to_none_or_all(share: float, text: str) -> None:
     assert percent(share) == text

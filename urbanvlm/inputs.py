@@ -14,7 +14,7 @@ from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment, Scenes
-from urbanvlm.models.registry import check_model
+from urbanvlm.models.registry import check_family
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder, fingerprint, resolve_folder
 
@@ -22,7 +22,7 @@ from urbanvlm.run_folder import RunFolder, fingerprint, resolve_folder
 def check_inputs(experiment: Experiment, where: object) -> None:
     """Raises UserError for the first thing that a job would stumble over."""
     for index, model in enumerate(experiment.models):
-        check_model(model, f"{where}: models.{index}")
+        check_family(model.family)
     if experiment.evaluate.prompts is not None:
         load_prompts(Path(experiment.evaluate.prompts))
     if experiment.data.scenes is not None:

@@ -49,12 +49,13 @@ def build_dataset(scenes: Scenes, seed: int, folder: Path, chain_of_thought: boo
     records = [Metadata.from_json(row) for _, row in read_jsonl(folder / "metadata.jsonl")]
     sizes = split_sizes(scenes)
     split_of = split_places({record.place for record in records}, sizes, seed)
-    subtypes = scenes.subtypes or tuple(name for name, subtype in SUBTYPES.items() if subtype.generates)
+    asked = scenes.subtypes or tuple(name for name, subtype in SUBTYPES.items() if subtype.generates)
+    subtypes = tuple(dict.fromkeys(asked))
     pools: defaultdict[tuple[str, str], list[Draft]] = defaultdict(list)
     for record in records:
         for draft in drafts(record, subtypes, seed):
             pools[split_of[record.place], draft.subtype].append(draft)
-    chosen: dict[str, list[Example]] = {}
+    chosen: dict[str, list[Example]] = {}  # all of it before the first file: an error leaves nothing half-written
     for split in SPLITS:
         limit = max(2, round(scenes.examples_per_subtype * sizes[split] / sizes["train"]))
         kept = [d for name in subtypes for d in balanced(pools[split, name], limit, f"{seed}/{split}/{name}")]
@@ -62,7 +63,8 @@ def build_dataset(scenes: Scenes, seed: int, folder: Path, chain_of_thought: boo
             raise UserError(f"data.scenes.places: {scenes.places}", f"gives the {split} split no question", "raise it")
         Random(f"{seed}/{split}/order").shuffle(kept)
         chosen[split] = _examples(kept, chain_of_thought)
-        write_jsonl(folder / f"{split}.jsonl", (example.to_json() for example in chosen[split]))
+    for split, examples in chosen.items():
+        write_jsonl(folder / f"{split}.jsonl", (example.to_json() for example in examples))
     write_atomic(folder / "card.md", card(chosen, sizes, subtypes))
 
 

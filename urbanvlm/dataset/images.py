@@ -14,13 +14,18 @@ from urbanvlm.records import Example
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
+def stays_inside(image_id: str) -> bool:
+    """Is this a relative path that cannot leave the folder it is looked up in, as far as its text tells?"""
+    path = PurePosixPath(image_id)
+    return bool(path.name) and not path.is_absolute() and ".." not in path.parts and not {"\0", "\\"} & set(image_id)
+
+
 def resolve_image(images: Path, image_id: str) -> Path:
     """The picture's file; the extension may be missing in `image_id`.
 
     Raises UserError if there is none, or if the id or a link would lead out of the folder.
     """
-    parts = PurePosixPath(image_id)
-    if not image_id or "\0" in image_id or "\\" in image_id or parts.is_absolute() or ".." in parts.parts:
+    if not stays_inside(image_id):
         raise UserError(f"image_id {image_id!r}", "is not a path inside the image folder", "mend the row")
     exact = images / image_id
     candidates = [exact, *(exact.with_name(exact.name + suffix) for suffix in SUFFIXES)]
@@ -41,16 +46,19 @@ def open_image(images: Path, image_id: str) -> Image.Image:
 
 
 def check_images(examples: Iterable[Example], images: Path) -> None:
-    """Raises UserError for the first picture that is missing, outside the folder, or cannot be decoded."""
+    """Raises UserError for the first picture that is missing, outside the folder, or cannot be decoded to its end."""
     for image_id in dict.fromkeys(example.image_id for example in examples):
-        _read(resolve_image(images, image_id))
+        _read(resolve_image(images, image_id), draft=True)
 
 
-def _read(path: Path) -> Image.Image:
+def _read(path: Path, draft: bool = False) -> Image.Image:
+    """`draft`: in the smallest size that the format can decode to. Reads a JPEG to its end in a fraction of the time."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                if draft:
+                    image.draft("RGB", (1, 1))
                 return ImageOps.exif_transpose(image).convert("RGB")
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UserError(path, "has too many pixels to be a photograph", "shrink it") from None

@@ -20,28 +20,46 @@ _KEYS = ("chain_of_thought", "default", "subtypes")
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Instructions that follow the question."""
+    """Instructions that follow the question: the form of the answer, by subtype, and how to reason."""
 
     default: str
     chain_of_thought: str
     subtypes: Mapping[str, str]
 
     def render(self, example: Example, chain_of_thought: bool) -> str:
-        """The question and its instruction, in one line. The family puts it into its own template."""
-        instruction = self.chain_of_thought if chain_of_thought else self.subtypes.get(
-            example.scored_subtype, self.default
-        )  # fmt: skip
-        return f"{example.question.strip()} {instruction}".strip()
+        """The question and its instructions, in one line. The family puts it into its own template."""
+        form = self.subtypes.get(example.scored_subtype, self.default)
+        parts = [example.question, form, self.chain_of_thought if chain_of_thought else ""]
+        return " ".join(" ".join(parts).split())
 
     def target(self, example: Example, chain_of_thought: bool) -> str:
-        """What training teaches to write: the answer, or the rationale. Raises UserError if the row has none."""
+        """What training teaches to write: the answer, or the rationale, which ends in `Answer: <answer>`.
+
+        Raises UserError if the row has no rationale, or one that ends in another answer than the row's.
+        """
         if not chain_of_thought:
             return example.answer
         if example.cot_answer is None:
             raise UserError(
                 f"example {example.id}", "has no cot_answer", "set data.chain_of_thought=false or add the rationale"
             )
+        if _last_answer(example.cot_answer) != _plain(example.answer):
+            raise UserError(
+                f"example {example.id}",
+                f"cot_answer does not end in 'Answer: {example.answer}'",
+                "mend the rationale or remove the row",
+            )
         return example.cot_answer
+
+
+def _last_answer(rationale: str) -> str | None:
+    """What stands after the last `Answer:`, without regard to case, spaces and a full stop; None if nothing does."""
+    _, marker, answer = _plain(rationale).rpartition("answer:")
+    return answer.strip() if marker else None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).rstrip(".!").casefold()
 
 
 def prompt_hash(text: str) -> str:

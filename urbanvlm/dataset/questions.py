@@ -18,6 +18,11 @@ from urbanvlm.records import Metadata
 
 SIDE_WORDS = {"left side": "left side", "right side": "right side", "even": "evenly spread"}
 """metadata's word -> the answer"""
+SIDE_SEEN = {
+    "left side": "mostly left of the middle",
+    "right side": "mostly right of the middle",
+    "even": "on both sides of the middle alike",
+}
 PLURALS = {
     "bench": "benches",
     "bus": "buses",
@@ -25,6 +30,16 @@ PLURALS = {
     **{name: f"{name}s" for name in ("bicycle", "car", "stop sign", "traffic light", "tree", "truck")},
 }
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+PORTIONS = (
+    (0.02, "hardly any"),
+    (0.1, "a sliver"),
+    (SPARSE_SHARE, "a small part"),
+    (0.35, "a fair part"),
+    (DOMINANT_SHARE, "a large part"),
+    (0.75, "the greater part"),
+    (1.0, "nearly all"),
+)
+"""largest share -> words for it; the thresholds are among the limits, so that no word stands for both sides of one"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +90,8 @@ def yes_no(truth: bool) -> str:
 
 
 def portion(share: float) -> str:
-    """A share of the picture the way an onlooker would put it."""
-    words = ((0.02, "hardly any"), (0.12, "a small part"), (0.27, "about a fifth"), (0.42, "about a third"))
-    words += ((0.58, "about half"), (0.75, "about two thirds"), (1.01, "nearly all"))
-    return next(word for limit, word in words if share < limit)
+    """A share of the picture the way an onlooker would put it, from which sparse and dominant follow."""
+    return next(words for limit, words in PORTIONS if share <= limit)
 
 
 def _presence(metadata: Metadata, chance: Random) -> Iterator[Draft]:
@@ -113,7 +126,7 @@ def _dominance(metadata: Metadata, chance: Random) -> Iterator[Draft]:
     for factor in FACTORS:
         share = metadata.view_factors[factor]
         question = chance.choice((f"Does {factor} dominate the scene?", f"Is most of the picture {factor}?"))
-        rationale = f"I see {factor} in {portion(share)} of the picture."
+        rationale = f"I look at what the picture shows. {factor.capitalize()} takes up {portion(share)} of it."
         yield _draft("viewfactor.dominance", metadata, question, yes_no(share > DOMINANT_SHARE), rationale, factor=factor)
 
 
@@ -121,16 +134,17 @@ def _sparsity(metadata: Metadata, chance: Random) -> Iterator[Draft]:
     for factor in FACTORS:
         share = metadata.view_factors[factor]
         question = chance.choice((f"Is {factor} sparse in the scene?", f"Is there only little {factor} in view?"))
-        rationale = f"The part of the picture that shows {factor} is {portion(share)}."
+        rationale = f"I search the picture for {factor}. It covers {portion(share)} of the view."
         yield _draft("viewfactor.sparsity", metadata, question, yes_no(share <= SPARSE_SHARE), rationale, factor=factor)
 
 
 def _share(metadata: Metadata, chance: Random) -> Iterator[Draft]:
     for factor in FACTORS:
-        share = metadata.view_factors[factor]
+        answer = f"{metadata.view_factors[factor]:.2f}"
         question = chance.choice((f"What share of the picture is {factor}?", f"How much of the view is {factor}?"))
-        rationale = f"With the eye I cut the picture into pieces; {portion(share)} of them show {factor}."
-        yield _draft("viewfactor.scalar", metadata, question, f"{share:.2f}", rationale, factor=factor)
+        pieces = round(100 * float(answer))
+        rationale = f"I cut the picture into a hundred pieces; {pieces} of them show {factor}."
+        yield _draft("viewfactor.scalar", metadata, question, answer, rationale, factor=factor)
 
 
 def _far(metadata: Metadata) -> str:
@@ -160,7 +174,7 @@ def _closest(metadata: Metadata, chance: Random) -> Iterator[Draft]:
     if metadata.closest_object is None:
         return
     question = chance.choice(("Which object is closest to the camera?", "What is the nearest object?"))
-    others = [name for name in metadata.objects if name != metadata.closest_object]
+    others = [name for name, count in metadata.objects.items() if count and name != metadata.closest_object]
     behind = f" The rest, such as {with_article(others[0])}, is farther away." if others else ""
     rationale = f"What stands nearest to me is {with_article(metadata.closest_object)}.{behind}"
     yield _draft("depth.closest_object", metadata, question, metadata.closest_object, rationale)
@@ -168,9 +182,7 @@ def _closest(metadata: Metadata, chance: Random) -> Iterator[Draft]:
 
 def _sides(metadata: Metadata) -> Iterator[tuple[str, str, str]]:
     for name, side in metadata.spatial_distribution.items():
-        where = {"left side": "in the left half", "right side": "in the right half", "even": "in both halves alike"}[side]
-        verb = "is" if metadata.objects.get(name) == 1 else "are"
-        yield name, side, f"Of what I see, {counted(name, metadata.objects.get(name, 0))} {verb} {where}."
+        yield name, side, f"I look where the {plural(name)} are. What I see of them is {SIDE_SEEN[side]}."
 
 
 def _left(metadata: Metadata, chance: Random) -> Iterator[Draft]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from urbanvlm.dataset.images import stays_inside
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
 from urbanvlm.records import Example, place_of, read_jsonl
@@ -48,6 +49,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise UserError(f"{path}:{error.lineno}", f"not JSON ({error.msg} at column {error.colno})") from None
     except UnicodeDecodeError as error:
         raise UserError(path, f"not UTF-8 (byte {error.start})", "save the file as UTF-8") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets within brackets
+        raise UserError(path, f"not JSON that can be read ({error})") from None
     for number, item in enumerate(items):
         if not isinstance(item, dict):
             raise UserError(f"{path}: item {number}", "not a JSON object")
@@ -55,10 +58,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _is_array(path: Path) -> bool:
-    """Does the file's first character that is no space open an array that runs over the file?
-
-    A JSONL file whose first line is a complete array is a faulty JSONL file.
-    """
+    """Is the first character that is no space a bracket? In a file named .jsonl that is a faulty line, not an array."""
     if path.suffix == ".jsonl" or not path.is_file():
         return False
     with path.open("rb") as source:
@@ -78,11 +78,12 @@ def _example(row: Mapping[str, Any], where: str, rows_of_image: dict[str, int]) 
         value = row.get(key)
         if value is not None and (not isinstance(value, str) or not value.strip()):
             raise UserError(where, f"{key} must be text that is not blank (got {value!r})", "mend the row or remove it")
-    subtype = row["subtype"]
-    if subtype.removeprefix("paraphrase.from_") not in SUBTYPES:
-        close = difflib.get_close_matches(subtype, SUBTYPES, n=1, cutoff=0.5)
+    subtype, image_id = row["subtype"], row["image_id"]
+    if (scored := subtype.removeprefix("paraphrase.from_")) not in SUBTYPES:
+        close = difflib.get_close_matches(scored, SUBTYPES, n=1, cutoff=0.5)
         raise UserError(where, f"unknown subtype {subtype!r}", f"did you mean {close[0]}?" if close else "mend the row")
-    image_id = row["image_id"]
+    if not stays_inside(image_id):
+        raise UserError(where, f"image_id {image_id!r} is not a path inside the image folder", "mend the row")
     number = rows_of_image.get(image_id, 0)
     rows_of_image[image_id] = number + 1
     return Example(

@@ -29,12 +29,13 @@ _NEGATORS = word_set(
     "not none never neither without absent missing lack lacks lacking devoid nothing nobody zero 0"
 ) | {DETERMINER_NO}
 _NEGATIVE_ALONE = _NEGATORS - {"not", "never", "0"}
-_BARELY = frozenset({"hardly", "barely", "scarcely"})
+_BARELY = frozenset({"hardly", "barely", "scarcely", "almost", "nearly", "virtually"})
+_DEGREES = frozenset({"fully", "clearly", "entirely", "completely", "only", "just"})
 _SEEN = word_set(
     "visible present seen see spot spotted detect detected contain contains show shows has have exist exists observed "
     "depicted shown appear appears featured includes include"
 )
-_EXISTS = frozenset({"is", "are", "was", "were", "exists", "exist", "seems", "appears", "appear"})
+_EXISTS = frozenset({"is", "are", "was", "were", "exists", "exist", "seems", "may", "might", "could", "must"})
 
 
 def mark_determiners(tokens: Sequence[str]) -> list[str]:
@@ -49,10 +50,11 @@ def mark_determiners(tokens: Sequence[str]) -> list[str]:
 
 def existence(clause: Sequence[str]) -> str | None:
     """Does the clause say that something is there (`yes`), that it is not (`no`), or neither (None)?"""
-    if _BARELY.intersection(clause):
+    pairs = set(pairwise(clause))
+    if _BARELY.intersection(clause) or any(("not", degree) in pairs for degree in _DEGREES):
         return None
     words = set(clause)
-    predicate = bool(words & _SEEN) or any(first == "there" and second in _EXISTS for first, second in pairwise(clause))
+    predicate = bool(words & _SEEN) or any(("there", verb) in pairs for verb in _EXISTS)
     negations = sum(token in _NEGATORS for token in clause)
     if negations == 0:
         return "yes" if predicate else None
@@ -96,7 +98,7 @@ _PREDICATES: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "viewfactor.dominance": (word_set("dominate dominates dominated dominating dominant"), frozenset()),
     "viewfactor.sparsity": (frozenset({"sparse", "sparsely"}), word_set("dense densely abundant plentiful")),
     "depth.range": (frozenset({"complex"}), frozenset({"simple"})),
-    "spatial.distribution": (frozenset({"left"}), frozenset({"right", "evenly"})),
+    "spatial.distribution": (frozenset({"left"}), word_set("right evenly both middle center centre")),
     "scene.skyline_visibility": (
         frozenset({"visible", "clear", "unobstructed"}),
         frozenset({"blocked", "obstructed", "obscured", "hidden"}),
@@ -309,6 +311,7 @@ def _before(tokens: Sequence[str], mentions: Sequence[Mention], word: str) -> li
 _REFERENCE_WORDS = word_set(
     "than behind beside near of on above below over under by with from at to for against in around along"
 )
+_COVERED_BY = {(verb, word) for verb in ("dominated", "covered", "occupied", "filled") for word in ("by", "with")}
 _ARTICLES = frozenset({"a", "an", "the", "any", "some", "its", "this", "that"})
 
 
@@ -317,6 +320,8 @@ def _is_reference(tokens: Sequence[str], mention: Mention) -> bool:
     index = mention.start - 1
     while index >= 0 and tokens[index] in _ARTICLES:
         index -= 1
+    if index > 0 and (tokens[index - 1], tokens[index]) in _COVERED_BY:
+        return False
     return index >= 0 and tokens[index] in _REFERENCE_WORDS
 
 

@@ -18,7 +18,7 @@ _TO_TWENTY = (
     "eighteen nineteen twenty"
 )
 _BY_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_NUMBER_WORDS = {word: float(number) for number, word in enumerate(_TO_TWENTY.split())}
+_NUMBER_WORDS = {word: float(number) for number, word in enumerate(_TO_TWENTY.split())} | {"single": 1.0}
 _TENS = {word: 10.0 * number for number, word in enumerate(_BY_TENS.split(), start=2)}
 _GROUPS = {"dozen": 12.0, "couple": 2.0, "pair": 2.0, "hundred": 100.0}
 _FRACTION_WORDS = {"half": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifth": 5, "fifths": 5}
@@ -271,7 +271,8 @@ def _word_reading(lexemes: Sequence[_Lexeme], index: int, kind: str) -> tuple[_R
         group = _at(lexemes, index + 1 + article)
         if group == "dozen":
             return _Reading(6.0), index + 2 + article
-        return (_Reading(0.5) if kind == "share" else None), index + 1
+        half = _Reading(None if _is_bound(lexemes, index) else 0.5)
+        return (half if kind == "share" else None), index + 1
     bound = _is_bound(lexemes, index - 1)
     if word in _GROUPS and before == "a":
         return _Reading(None if bound else _GROUPS[str(word)]), index + 1

@@ -2,112 +2,147 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
 from urbanvlm.dataset.images import open_image
-from urbanvlm.dataset.prompts import load_prompts
+from urbanvlm.dataset.prompts import load_prompts, prompt_hash
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.shards import batches, shard_of
 from urbanvlm.errors import UserError
-from urbanvlm.experiment import Model
+from urbanvlm.experiment import Evaluate, Model
+from urbanvlm.models.registry import TINY_PRESETS
 from urbanvlm.progress import Progress
 from urbanvlm.records import Example, Prediction, read_jsonl
 from urbanvlm.run_folder import RunFolder, completion_facts, is_complete, mark_complete
 
+if TYPE_CHECKING:
+    from urbanvlm.models.family import LoadedModel
+
 
 def predict(run: RunFolder, model: Model, phase: str, shard: int, progress: Progress) -> None:
-    """Answer the examples of one shard that have no answer yet, and mark the shard's file complete.
+    """Answer the examples of one shard that have no answer yet, then mark the shard's file complete.
 
-    Phase `before` takes the checkpoint's own weights, `after` those of the export. A shard's batches have a fixed
-    composition, for in a batch an answer may depend on its neighbours' lengths by rounding: a batch with any answer
-    missing is computed whole and only the missing answers are appended. So a shard that was killed and started again
-    ends with the same bytes as one that was not.
+    Phase `before` asks the checkpoint's own weights, `after` the export's. The batches of a shard are fixed, because
+    in floating point an answer can depend on its neighbours in the batch: a batch that lacks any answer is computed
+    whole, and only the missing answers are appended. So a shard that was killed and started again ends with the same
+    bytes as one that was not.
 
-    Raises UserError where the shard's file holds answers to other examples, to other prompts or of another model.
+    Raises UserError where the shard's file holds answers to other examples or prompts, or of other weights.
     """
     file = run.shard_file(model.label, phase, shard)
     if is_complete(file):
         return
-    experiment = run.experiment
-    settings = experiment.evaluate
-    examples = shard_of(read_examples(run.split_file("test"))[: settings.examples], shard, settings.shards)
-    own_prompts = settings.prompts
-    prompts = load_prompts(Path(own_prompts) if own_prompts else None)
-    asked = {e.id: prompts.render(e, experiment.data.chain_of_thought) for e in examples}
-    model_id = _model_id(run, model, phase)
-
+    task = _Task.read(run, model, phase, shard)
     file.parent.mkdir(parents=True, exist_ok=True)
     _drop_torn_line(file)
-    answered = _answered(file, asked, model_id)
-    progress.update(len(answered), total=len(asked), force=True)
-    if len(answered) < len(asked):
+    answered = task.answered(file)
+    progress.update(len(answered), total=len(task.examples), force=True)
+    if len(answered) < len(task.examples):
         with file.open("a", encoding="utf-8") as out:
-            _answer(run, model, phase, examples, asked, answered, model_id, out, progress)
-    mark_complete(file, {"answers": len(asked), "model_id": model_id})
+            for done, prediction in enumerate(_answers(run, model, phase, task, answered), start=len(answered) + 1):
+                out.write(json.dumps(prediction.to_json(), ensure_ascii=False) + "\n")
+                out.flush()
+                progress.update(done)
+    mark_complete(file, {"answers": len(task.examples), "model_id": task.model_id})
 
 
-def _answer(
-    run: RunFolder,
-    model: Model,
-    phase: str,
-    examples: Sequence[Example],
-    asked: Mapping[str, str],
-    answered: set[str],
-    model_id: str,
-    out: IO[str],
-    progress: Progress,
-) -> None:
-    """Append the missing answers in the shard's order."""
-    # A shard that has nothing left to do, and a launcher that reads this module, need no torch.
+@dataclass(frozen=True)
+class _Task:
+    """What one shard asks, and of which weights."""
+
+    shard: int
+    settings: Evaluate
+    examples: list[Example]
+    prompts: Mapping[str, str]
+    """example id -> prompt"""
+    model_id: str
+
+    @classmethod
+    def read(cls, run: RunFolder, model: Model, phase: str, shard: int) -> _Task:
+        experiment, settings = run.experiment, run.experiment.evaluate
+        prompts = load_prompts(Path(settings.prompts) if settings.prompts else None)
+        asked = read_examples(run.split_file("test"))[: settings.examples]
+        examples = shard_of(asked, shard, settings.shards)
+        texts = {e.id: prompts.render(e, experiment.data.chain_of_thought) for e in examples}
+        return cls(shard, settings, examples, texts, _model_id(run, model, phase))
+
+    def answered(self, file: Path) -> set[str]:
+        """Ids that have an answer in the file. Raises UserError, naming the line, for one that does not belong there."""
+        found: set[str] = set()
+        for number, row in read_jsonl(file) if file.exists() else ():
+            try:
+                prediction = Prediction(**row)
+            except TypeError:
+                flaw: str | None = "is no prediction"
+            else:
+                flaw = self._flaw(prediction, found)
+            if flaw is not None:
+                raise UserError(f"{file}:{number}", flaw, "remove the file to answer its examples again")
+            found.add(prediction.example_id)
+        return found
+
+    def _flaw(self, prediction: Prediction, found: set[str]) -> str | None:
+        name = prediction.example_id
+        if name not in self.prompts:
+            return f"answers {name!r}, which this shard does not ask"
+        if name in found:
+            return f"answers {name!r} a second time"
+        if prediction.prompt_hash != prompt_hash(self.prompts[name]):
+            return f"answers {name!r} to another prompt than the one it has now"
+        if prediction.model_id != self.model_id:
+            return f"was answered by {prediction.model_id}, not by {self.model_id}"
+        return None
+
+
+def _answers(run: RunFolder, model: Model, phase: str, task: _Task, answered: set[str]) -> Iterator[Prediction]:
+    """The missing answers in the shard's order; a batch's answers come together."""
+    loaded = _load(run, model, phase, task.shard)
+    family, settings = loaded.family, task.settings
+    family.check_lengths(loaded, sorted(set(task.prompts.values())), None, settings.max_new_tokens)
+    for batch in batches(task.examples, settings.batch_size):
+        missing = {e.id for e in batch} - answered
+        if not missing:
+            continue
+        images = [open_image(run.images, e.image_id) for e in batch]
+        prompts = [task.prompts[e.id] for e in batch]
+        inputs = family.encode_prompts(loaded, images, prompts)
+        texts = family.generate(loaded, inputs, settings.max_new_tokens)
+        for example, prompt, text in zip(batch, prompts, texts, strict=True):
+            if example.id in missing:
+                yield Prediction(example.id, text, task.model_id, prompt_hash(prompt))
+
+
+def _load(run: RunFolder, model: Model, phase: str, shard: int) -> LoadedModel:
+    """The weights of the phase, on a GPU where there is one."""
+    # A shard that is answered already, and whoever only imports this module, needs no torch.
     import torch
 
     from urbanvlm.models.registry import get_family
     from urbanvlm.runtime.determinism import configure_determinism
 
-    experiment = run.experiment
-    settings = experiment.evaluate
-    configure_determinism(experiment.resources.cpus_per_process)
-    family = get_family(model.family)
+    configure_determinism(run.experiment.resources.cpus_per_process)
     if phase == "after":
-        loaded = family.load(str(_export(run, model)), precision=model.precision)
+        from urbanvlm.train.export import load_export
+
+        loaded = load_export(model, run.train(model.label) / "export")
     else:
-        loaded = family.load(model.checkpoint, revision=model.revision, precision=model.precision, seed=experiment.seed)
-    family.check_lengths(loaded, sorted(set(asked.values())), None, settings.max_new_tokens)
-    loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
-    done = len(answered)
-    for batch in batches(examples, settings.batch_size):
-        missing = {e.id for e in batch} - answered
-        if not missing:
-            continue
-        images = [open_image(run.images, e.image_id) for e in batch]
-        inputs = family.encode_prompts(loaded, images, [asked[e.id] for e in batch])
-        texts = family.generate(loaded, inputs, settings.max_new_tokens)
-        for example, text in zip(batch, texts, strict=True):
-            if example.id in missing:
-                prediction = Prediction(example.id, text, model_id, prompt_hash(asked[example.id]))
-                out.write(json.dumps(prediction.to_json(), ensure_ascii=False) + "\n")
-                out.flush()
-                done += 1
-        progress.update(done)
-
-
-def prompt_hash(prompt: str) -> str:
-    """The first 16 hexadecimal digits of the prompt's sha256."""
-    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
-
-
-def _export(run: RunFolder, model: Model) -> Path:
-    return run.train(model.label) / "export"
+        loaded = get_family(model.family).load(
+            model.checkpoint, revision=model.revision, precision=model.precision, seed=run.experiment.seed
+        )
+    if torch.cuda.is_available():
+        # Where a launcher shows each process one GPU, that one; else the shards spread over the GPUs.
+        loaded.model.to(f"cuda:{shard % torch.cuda.device_count()}")
+    return loaded
 
 
 def _model_id(run: RunFolder, model: Model, phase: str) -> str:
-    """Which weights answer: the checkpoint and its revision or, for a preset, seed; after training also their hash."""
-    origin = model.revision or f"seed{run.experiment.seed}"
-    name = f"{model.family}/{model.checkpoint}@{origin}"
+    """Which weights answer: `<family>/<checkpoint>@<revision, or a preset's seed>`, `+<hash>` after training."""
+    origin = f"@seed{run.experiment.seed}" if model.checkpoint in TINY_PRESETS else f"@{model.revision or 'unpinned'}"
+    name = f"{model.family}/{model.checkpoint}{origin}"
     if phase == "before":
         return name
     folder = run.train(model.label)
@@ -125,27 +160,3 @@ def _drop_torn_line(file: Path) -> None:
     if whole < len(content):
         with file.open("r+b") as out:
             out.truncate(whole)
-
-
-def _answered(file: Path, asked: Mapping[str, str], model_id: str) -> set[str]:
-    """Ids that have an answer in the file. Raises UserError, with the line, for an answer that does not belong there."""
-    found: set[str] = set()
-    if not file.exists():
-        return found
-    for number, row in read_jsonl(file):
-        where = f"{file}:{number}"
-        remedy = "remove the file to answer its examples again"
-        try:
-            prediction = Prediction(**row)
-        except TypeError:
-            raise UserError(where, "is no prediction", remedy) from None
-        if prediction.example_id not in asked:
-            raise UserError(where, f"answers {prediction.example_id!r}, which this shard does not ask", remedy)
-        if prediction.example_id in found:
-            raise UserError(where, f"answers {prediction.example_id!r} a second time", remedy)
-        if prediction.prompt_hash != prompt_hash(asked[prediction.example_id]):
-            raise UserError(where, f"answers another prompt than {prediction.example_id!r} has now", remedy)
-        if prediction.model_id != model_id:
-            raise UserError(where, f"was answered by {prediction.model_id}, not by {model_id}", remedy)
-        found.add(prediction.example_id)
-    return found

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from urbanvlm.records import Score
-from urbanvlm.report.tables import terminal_table
+from urbanvlm.report.tables import is_partial, terminal_table
 from urbanvlm.run_folder import RunFolder
 
-__all__ = ["terminal_table", "write_report"]
+__all__ = ["is_partial", "terminal_table", "write_report"]
 
 
 def write_report(run: RunFolder, rows: Sequence[Score]) -> None:

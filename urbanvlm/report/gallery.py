@@ -39,6 +39,11 @@ class Reply:
     def mark(self) -> str:
         return _MARKS[self.verdict]
 
+    @property
+    def final(self) -> str:
+        """What follows a chain of thought, or all of the text where there is none."""
+        return self.text.rpartition("Answer:")[2].strip()
+
     @classmethod
     def of(cls, row: JudgedRow, text: str) -> Reply:
         if row.parsed.status != "answer":
@@ -93,11 +98,10 @@ def _times_seen(example: Example, chosen: Sequence[Example]) -> tuple[int, int]:
 # ---- drawing; all lengths in inches ----------------------------------------------------------------------------------
 
 _COLUMNS = 3
-_CARD = 3.5
-_GAP = 0.3
+_CARD = 2.8
+_GAP = 0.28
 _LINE = 0.19
-_QUESTION_LINES = 3
-_TOP = 0.12
+_TOP = 0.1
 
 
 def plot_gallery(
@@ -114,10 +118,11 @@ def plot_gallery(
     columns = min(_COLUMNS, len(scenes))
     rows = -(-len(scenes) // columns)
     pictures = [open_image(scene.example.image_id) for scene in scenes]
-    # One height for all pictures keeps the lines of a row of cards level.
+    # One height for all pictures, and for all texts, keeps the cards level.
     tallest = max(picture.height / picture.width for picture in pictures)
     picture_height = _CARD * min(1.0, tallest)
-    text_height = _LINE * (_QUESTION_LINES + 2.9 + len(models)) + _TOP
+    question_lines = max(len(_question_lines(scene.example)) for scene in scenes)
+    text_height = _LINE * (question_lines + 3.1 + len(models)) + _TOP
     width = columns * _CARD + (columns + 1) * _GAP
     height = rows * (picture_height + text_height + _GAP) + _GAP
     with styled():
@@ -149,25 +154,26 @@ def _write_card(panel: Axes, scene: Scene, models: Sequence[str], phases: Sequen
     example = scene.example
     line = _TOP + _LINE / 2
     _write(panel, 0, line, f"{example.scored_subtype} · {shorten(example.place, 24)}", colour=MUTED, size=7.5)
-    for words in _wrap(example.question, 50, _QUESTION_LINES):
+    for words in _question_lines(example):
         line += _LINE
         _write(panel, 0, line, words, weight="bold")
     line += _LINE
     _write(panel, 0, line, f"gold: {shorten(_visible(example.answer), 40)}")
     line += 1.15 * _LINE
-    starts = [_CARD * (0.3 if len(phases) > 1 else 0.34) + _CARD * 0.36 * index for index in range(len(phases))]
+    first, width = (0.33, 0.345) if len(phases) > 1 else (0.42, 0)
+    starts = [_CARD * (first + width * index) for index in range(len(phases))]
     for phase, start in zip(phases, starts, strict=True):
         _write(panel, start, line, phase, colour=MUTED, size=7.5)
     panel.plot([0, _CARD], [line + 0.5 * _LINE] * 2, color=FAINT, linewidth=0.6)
     colours = colour_of(models)
-    longest = 17 if len(phases) > 1 else 36
+    longest_name, longest = (12, 12) if len(phases) > 1 else (16, 24)
     for model in models:
         line += _LINE
-        _write(panel, 0, line, shorten(model, 16), colour=colours[model], weight="bold", size=8)
+        _write(panel, 0, line, shorten(model, longest_name), colour=colours[model], weight="bold", size=8)
         for phase, start in zip(phases, starts, strict=True):
             if reply := scene.replies.get((model, phase)):
-                said = shorten(_visible(reply.text), longest) or "(nothing)"
-                colour = INK if reply.text.strip() else MUTED
+                said = shorten(_visible(reply.final), longest) or "(nothing)"
+                colour = INK if reply.final else MUTED
                 _write(panel, start, line, reply.mark, colour=_COLOURS[reply.verdict], weight="bold")
                 _write(panel, start + 0.16, line, said, colour=colour, size=8)
 
@@ -184,6 +190,6 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
-def _wrap(text: str, width: int, lines: int) -> list[str]:
-    """At most so many lines; the cut shown."""
-    return textwrap.wrap(_visible(text), width, max_lines=lines, placeholder=" …")
+def _question_lines(example: Example) -> list[str]:
+    """The question in at most three lines; the cut shown."""
+    return textwrap.wrap(_visible(example.question), 38, max_lines=3, placeholder=" …")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Iterable, Sequence
 
 _INLINE = re.compile(r"([\\`*_\[\]|~$])")
-_AT_LINE_START = re.compile(r"^([-+#=]|\d+(?=[.)]))")
+_FIRST_WORD = re.compile(r"^(\d*)([-+#=]|(?<=\d)[.)](?=\s|$))")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -14,7 +14,8 @@ def escape(text: str) -> str:
     """One line of inline Markdown that renders as `text`: no markup, table cell, HTML or mathematics comes of it."""
     one_line = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
     escaped = re.sub(r"[&<>]", lambda match: _HTML[match.group()], _INLINE.sub(r"\\\1", one_line))
-    return _AT_LINE_START.sub(_defuse, escaped)
+    # A first word must not start a heading, a rule or a list.
+    return _FIRST_WORD.sub(r"\1\\\2", escaped)
 
 
 def pipe_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
@@ -33,9 +34,3 @@ def code_block(text: str, language: str = "") -> str:
 def shorten(text: str, length: int) -> str:
     """At most `length` characters, the cut shown."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
-def _defuse(match: re.Match[str]) -> str:
-    """Keep a first word from starting a heading, a rule or a list."""
-    start = match.group()
-    return f"&#{ord(start[0])};{start[1:]}"

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from urbanvlm import __version__
 from urbanvlm.dataset.images import open_image
 from urbanvlm.dataset.read import read_examples
-from urbanvlm.dataset.taxonomy import METRICS
+from urbanvlm.dataset.taxonomy import METRICS, SUBTYPES
 from urbanvlm.evaluate.parse import parse_gold
 from urbanvlm.evaluate.score import judge, merge_predictions, weighted_scores
 from urbanvlm.records import Example, Prediction, Score, write_atomic
@@ -26,7 +27,8 @@ Predictions = Mapping[str, Prediction]
 """by example id"""
 
 SCENES = 9
-LIBRARIES = ("urbanvlm", "torch", "transformers", "peft", "deepspeed", "tokenizers", "numpy", "scikit-learn", "pillow")
+LONGEST_REPLY = 160
+LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "numpy", "scikit-learn", "pillow")
 
 
 def write_report(run: RunFolder, rows: Sequence[Score]) -> None:
@@ -57,12 +59,6 @@ def write_report(run: RunFolder, rows: Sequence[Score]) -> None:
     write_atomic(run.report, "\n".join(section for section in sections if section))
 
 
-def is_partial(run: RunFolder) -> bool:
-    """Whether `evaluate.examples` leaves out rows of the test split."""
-    limit = run.experiment.evaluate.examples
-    return limit is not None and limit < len(read_examples(run.split_file("test")))
-
-
 def _shards(run: RunFolder, model: str, phase: str) -> list[Path]:
     return [run.shard_file(model, phase, shard) for shard in range(run.experiment.evaluate.shards)]
 
@@ -76,10 +72,11 @@ def _opening(run: RunFolder, grid: ScoreGrid, examples: Sequence[Example], *, pa
     if partial:
         lines += [f"> **{PARTIAL_STAMP}** — {PARTIAL_REASON}: only the first {len(examples)} were asked.", ""]
     places = len({example.place for example in examples})
-    lines += [f"{len(examples)} questions about {places} places, asked of {len(grid.models)} model(s).", ""]
+    lines += [f"{len(examples)} questions about {places} places.", ""]
     for model in grid.models:
-        wins = [f"{grid.wins(model, phase)} of {len(grid.asked)} metrics" for phase in grid.phases]
-        story = f"{wins[0]} before fine-tuning and on {wins[1]} after it" if len(wins) > 1 else wins[0]
+        first, *rest = (grid.wins(model, phase) for phase in grid.phases)
+        story = f"{first} of {len(grid.asked)} metrics"
+        story += f" before fine-tuning, on {rest[0]} after it" if rest else ""
         lines.append(f"- **{escape(model)}** beats the blind baseline on {story}.")
     return "\n".join(lines) + "\n"
 
@@ -219,17 +216,22 @@ def _scene_text(number: int, scene: Scene, grid: ScoreGrid) -> str:
 
 
 def _reply_cell(reply: Reply) -> str:
-    note = f" ({reply.note})" if reply.note else ""
-    return f"{reply.mark} {escape(shorten(reply.text, 160)) or '(nothing)'}{note}"
+    text = " ".join(reply.text.split())
+    shown = escape(shorten(text, LONGEST_REPLY)) or "(nothing)"
+    if len(text) > LONGEST_REPLY and reply.final != reply.text:
+        shown += f" Answer: {escape(shorten(reply.final, LONGEST_REPLY))}"
+    return f"{reply.mark} {shown}" + (f" ({reply.note})" if reply.note else "")
 
 
 def _questions_section(run: RunFolder, examples: Sequence[Example]) -> str:
     """How the gold answers are distributed: a high share of one answer is what a blind guesser lives on."""
-    by_subtype: dict[str, list[Example]] = {}
+    by_subtype: dict[str, list[Example]] = {subtype: [] for subtype in SUBTYPES}
     for example in examples:
-        by_subtype.setdefault(example.scored_subtype, []).append(example)
+        by_subtype[example.scored_subtype].append(example)
     lines = []
     for subtype, members in by_subtype.items():
+        if not members:
+            continue
         golds = Counter(str(parse_gold(example)) for example in members)
         answer, count = min(golds.items(), key=lambda item: (-item[1], item[0]))
         places = len({example.place for example in members})
@@ -250,7 +252,7 @@ def _making_section(run: RunFolder) -> str:
     facts = [
         f"- run `{run.id}`, seed {experiment.seed}, scoring profile {experiment.evaluate.profile}, "
         f"{experiment.evaluate.bootstrap_resamples} bootstrap resamples",
-        f"- Python {platform.python_version()}, {', '.join(_versions())}",
+        f"- urbanvlm {__version__}, Python {platform.python_version()}, {', '.join(_versions())}",
         "- scores with all their digits: [scores.json](scores.json)",
         "- predictions: [models/](models/), in `<model>/evaluate/<phase>/predictions/`",
     ]

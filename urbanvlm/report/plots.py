@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from urbanvlm.dataset.taxonomy import METRICS
@@ -68,7 +68,10 @@ def styled() -> Iterator[None]:
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG atomically, with no date or version in it, so that equal figures are equal files."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+    with warnings.catch_warnings():
+        # A model may answer in a script the font lacks: a box is drawn, the report's text has the letters.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
     temporary.replace(path)
 
 
@@ -122,7 +125,7 @@ def plot_mae(grid: ScoreGrid, path: Path) -> None:
         for panel, key in zip(axes.flat, keys, strict=True):
             _bars(panel, grid, [(model, key, place) for place, model in enumerate(grid.models)])
             if key in grid.blind:
-                _stroke(panel, [grid.blind[key]] * 2, [-0.5, len(grid.models) - 0.5], 1.8)
+                _stroke(panel, [grid.blind[key]] * 2, [-0.5, len(grid.models) - 0.5], 1.8, order=4)
             panel.set_title(f"{METRICS[key].group}: {METRICS[key].name}")
             panel.set_xlabel("mean absolute error, lower is better")
             panel.set_xlim(left=0)
@@ -202,8 +205,8 @@ def _draw_curve(panel: Axes, curve: Curves, name: str, colour: str, width: float
     """Sparse series with their points marked; dense, noisy ones faint, their moving average above them."""
     series = curve.series[name]
     steps, values = zip(*series, strict=True)
-    noisy = name in ("loss", "grad_norm") and len(series) >= 20
-    marker = "o" if len(series) < 20 else None
+    noisy = name in ("loss", "grad_norm") and len(series) >= 40
+    marker = "o" if len(series) < 40 else None
     panel.plot(
         steps, values, color=colour, marker=marker, markersize=3.5, linewidth=1 if noisy else width,
         alpha=0.3 if noisy else 1,
@@ -243,13 +246,13 @@ def _bars(panel: Axes, grid: ScoreGrid, bars: Sequence[tuple[str, str, float]]) 
             y = place + _offset(grid, phase)
             panel.barh(y, score.value, height=_BAR, color=_shade(colours[model], phase, grid), linewidth=0)
             if score.low is not None and score.high is not None:
-                _stroke(panel, [score.low, score.high], [y, y], 1.2, above=True)
+                _stroke(panel, [score.low, score.high], [y, y], 1.2, order=5)
 
 
-def _stroke(panel: Axes, xs: Sequence[float], ys: Sequence[float], width: float, *, above: bool = False) -> None:
-    """A dark line with a light rim, to be seen on white and on any bar."""
-    rim = withStroke(linewidth=width + 1.4, foreground="white", alpha=0.9)
-    panel.plot(xs, ys, color=INK, linewidth=width, solid_capstyle="butt", path_effects=[rim], zorder=4 if above else 3)
+def _stroke(panel: Axes, xs: Sequence[float], ys: Sequence[float], width: float, *, order: int) -> None:
+    """A dark line with a light rim, to be seen on white and on any bar; the rim is below all strokes."""
+    for colour, extra, layer in (("white", 1.4, 3), (INK, 0, order)):
+        panel.plot(xs, ys, color=colour, linewidth=width + extra, solid_capstyle="butt", zorder=layer)
 
 
 def _offset(grid: ScoreGrid, phase: str) -> float:
@@ -268,7 +271,7 @@ def _blind_tick(panel: Axes, grid: ScoreGrid, key: str, place: float) -> None:
     if key in grid.blind:
         half = _BAR * len(grid.phases) / 2 + 0.08
         value = grid.blind[key]
-        _stroke(panel, [value, value], [place - half, place + half], 1.8)
+        _stroke(panel, [value, value], [place - half, place + half], 1.8, order=4)
 
 
 def _unparsed(grid: ScoreGrid, model: str, phase: str, key: str) -> float:

@@ -12,13 +12,21 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.records import Score
 from urbanvlm.report.grid import ScoreGrid, beats_blind, lower_is_better
 from urbanvlm.report.markdown import escape, pipe_table
+from urbanvlm.run_folder import RunFolder
 
 PARTIAL_STAMP = "partial: not comparable"
 PARTIAL_REASON = "evaluate.examples leaves out rows of the test split"
+
+
+def is_partial(run: RunFolder) -> bool:
+    """Whether `evaluate.examples` leaves out rows of the test split."""
+    limit = run.experiment.evaluate.examples
+    return limit is not None and limit < len(read_examples(run.split_file("test")))
 
 
 def terminal_table(rows: Sequence[Score], *, partial: bool = False) -> RenderableType:

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from urbanvlm.records import Metadata
 from urbanvlm.scenes.block import build_block
 from urbanvlm.scenes.labels import metadata_of
-from urbanvlm.scenes.sample import sample_place
 from urbanvlm.scenes.render import render_view
+from urbanvlm.scenes.sample import sample_place
 
 HEADINGS = (0, 90, 180, 270)
 TILE, CAPTION = 256, 62
@@ -35,9 +35,11 @@ def main() -> None:
             picture = Image.fromarray(view.rgb).resize((tile, tile), Image.Resampling.NEAREST)
             corner = (column * tile, row * (tile + CAPTION))
             sheet.paste(picture, corner)
+            strip = Image.new("RGB", (tile - 3, CAPTION), "white")
             words = caption(metadata_of(view, f"{place.name}_heading{heading}", place.name))
             font = ImageFont.load_default(10)
-            ImageDraw.Draw(sheet).multiline_text((corner[0] + 3, corner[1] + tile + 2), words, "black", font, spacing=2)
+            ImageDraw.Draw(strip).multiline_text((3, 2), words, "black", font, spacing=2)
+            sheet.paste(strip, (corner[0], corner[1] + tile))
     sheet.save(options.out)
 
 

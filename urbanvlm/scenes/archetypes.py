@@ -58,7 +58,7 @@ ARCHETYPES = {
 }  # fmt: skip
 
 REACH_M = ((20, 34), (42, 60), (85, 130))
-REACH_CHANCE = (0.45, 0.27, 0.28)
+REACH_CHANCE = (0.5, 0.25, 0.25)
 """How far one sees along a street: it is closed, ends in the distance, or is open."""
 
 
@@ -94,8 +94,8 @@ HABITS = {
 """Countable class → habit, the largest first, so that what needs room finds it."""
 GROVE = Habit(1.0, 0.75, 7, 4.0, 11, ("lawn", "yard", "sidewalk", "plaza"), 0.9)
 
-LEANS = ((0.0, 34.0), (0.0, 12.0), (-17.0, 17.0), (17.0, 17.0))
-"""Where in a quarter a class gathers: middle and half width of a sector, in degrees."""
+LEANS = (((0.0,), 34.0), ((0.0,), 9.0), ((-17.0,), 17.0), ((17.0,), 17.0), ((-19.0, 19.0), 12.0))
+"""Where in a quarter a class gathers: middles, taken in turn, and half width of a sector, in degrees."""
 
 WALLS = (
     (0.76, 0.68, 0.56), (0.66, 0.36, 0.27), (0.85, 0.8, 0.7), (0.55, 0.52, 0.5), (0.78, 0.62, 0.4),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
-from urbanvlm.scenes import meshes
 from urbanvlm.scenes.arrays import Floats, f32
 from urbanvlm.scenes.classes import COUNTABLE
-from urbanvlm.scenes.meshes import Mesh, Surface, box, join, prism, slab, turn
+from urbanvlm.scenes.meshes import Mesh, Surface, box, coated, join, prism, slab, turn
+from urbanvlm.scenes.objects import SHAPES
 from urbanvlm.scenes.place import KERB_M, Building, Item, Place, Street
 
 ASPHALT, STONE, LAWN = (0.33, 0.33, 0.345), (0.62, 0.6, 0.57), (0.36, 0.46, 0.2)
@@ -54,38 +54,31 @@ def build_block(place: Place) -> Block:
     fixed = join([_street_parts(place), *(_object(item) for item in scenery)])
     parts = [fixed, *(_object(item) for item in countable)]
     mesh = join(parts)
-    edges = mesh.corners[:, 1:] - mesh.corners[:, :1]
-    normals = np.cross(edges[:, 0], edges[:, 1])
+    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
+    normals = np.cross(b - a, c - a)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     first = np.cumsum([0, *(len(p) for p in parts)])
     names = ["", *(item.kind for item in countable)]
     layers = [_layer(p, int(f), name) for p, f, name in zip(parts, first[:-1], names, strict=True)]
-    return Block(place, mesh, normals, layers[0], tuple(layers[1:]), ray_scene(mesh.corners))
+    return Block(place, mesh, normals, layers[0], tuple(layers[1:]), _ray_scene(mesh))
 
 
-def ray_scene(corners: Floats) -> EmbreeScene:
+def _ray_scene(mesh: Mesh) -> EmbreeScene:
     scene = EmbreeScene()
-    TriangleMesh(scene, np.ascontiguousarray(corners))
+    TriangleMesh(scene, mesh.vertices, mesh.faces.astype(np.uint32))
     return scene
 
 
 def _layer(mesh: Mesh, first: int, name: str) -> Layer:
-    points = mesh.corners.reshape(-1, 3)
-    low, high = points.min(axis=0), points.max(axis=0)
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     choice = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], bool)
-    return Layer(ray_scene(mesh.corners), first, np.where(choice, high, low), name)
+    return Layer(_ray_scene(mesh), first, np.where(choice, high, low), name)
 
 
 @lru_cache(maxsize=1024)
 def _individual(kind: str, variant: int) -> Mesh:
     rng = np.random.default_rng([*kind.encode(), variant])
-    if kind == "hedge":
-        return meshes.hedge(rng, 3.6)
-    if kind == "bush":
-        return meshes.bush(rng)
-    if kind == "lamp":
-        return meshes.lamp(rng)
-    return meshes.OBJECTS[kind](rng)
+    return SHAPES[kind](rng)
 
 
 def _object(item: Item) -> Mesh:
@@ -96,9 +89,7 @@ def _object(item: Item) -> Mesh:
 def _street_parts(place: Place) -> Mesh:
     """Ground and buildings, turned from the street's frame into the world's."""
     local = join([*_ground(place.street), *(_building(b, i) for i, b in enumerate(place.buildings))])
-    shifted = local.corners - f32([*place.offset, 0])
-    corners = shifted @ turn(place.street_heading_deg).T
-    return Mesh(corners.astype(np.float32), local.albedo, local.surface, local.class_id, local.style)
+    return replace(local, vertices=(local.vertices - f32([*place.offset, 0])) @ turn(place.street_heading_deg).T)
 
 
 def _ground(street: Street) -> list[Mesh]:
@@ -120,9 +111,9 @@ def _ground(street: Street) -> list[Mesh]:
                 parts.append(box((x0, low, -0.1), (x1, high, KERB_M), STONE, Surface.PAVING).of_class("sidewalk"))
             x0, x1 = sorted((sign * kerb, sign * (kerb + side.depth + 14)))
             if side.green:
-                parts.append(box((x0, low, -0.1), (x1, high, 0.06), LAWN, Surface.GRASS).of_class("grass"))
+                parts.append(box((x0, low, -0.1), (x1, high, KERB_M), LAWN, Surface.GRASS).of_class("grass"))
             else:
-                parts.append(box((x0, low, -0.1), (x1, high, 0.1), STONE, Surface.PAVING).of_class("sidewalk"))
+                parts.append(box((x0, low, -0.1), (x1, high, KERB_M), STONE, Surface.PAVING).of_class("sidewalk"))
     return parts
 
 
@@ -136,9 +127,7 @@ def _building(b: Building, style: int) -> Mesh:
         half = (x1 - x0) / 2 + 0.35
         profile = [(-half, 0.0), (half, 0.0), (0.0, rise + 0.3)]
         gable = prism(profile, y1 - y0 + 0.5, roof).placed((x0 + x1) / 2, (y0 + y1) / 2, top - 0.05, 90)
-        parts.append(
-            Mesh(gable.corners, gable.albedo, np.full(len(gable), Surface.ROOF, np.uint8), gable.class_id, gable.style)
-        )
+        parts.append(coated(gable, Surface.ROOF))
         parts.append(box((x0 + 1, y0 + 1.5, top), (x0 + 1.7, y0 + 2.2, top + rise + 0.8), (0.5, 0.32, 0.27)))
     else:
         parts.append(box((x0 - 0.25, y0 - 0.01, top - 0.45), (x1 + 0.25, y1 + 0.01, top - 0.1), trim))
@@ -148,7 +137,7 @@ def _building(b: Building, style: int) -> Mesh:
     if b.shop:
         awning = ((0.7, 0.2, 0.18), (0.2, 0.4, 0.3), (0.25, 0.3, 0.5), (0.85, 0.75, 0.55))[b.seed % 4]
         z = b.floor_height * 0.86
-        parts.append(box((x0 - 0.9, y0 + 0.3, z), (x1 + 0.9, y1 - 0.3, z + 0.14), awning))
+        parts.append(box((x0 - 0.6, y0 + 0.3, z), (x1 + 0.6, y1 - 0.3, z + 0.14), awning))
     if b.balconies:
         parts += _balconies(b)
     return join(parts).of_class("building")

@@ -25,7 +25,8 @@ class _Room:
     def free(self, x: Floats, y: Floats, radius: float) -> Flags:
         """Whether circles of the radius at points of any shape touch nothing."""
         taken_x, taken_y, taken_radius = self._circles.T
-        return (np.hypot(x[..., None] - taken_x, y[..., None] - taken_y) > taken_radius + radius).all(axis=-1)
+        apart = np.hypot(x[..., None] - taken_x, y[..., None] - taken_y) > taken_radius + radius
+        return np.asarray(apart.all(axis=-1))
 
     def take(self, x: Floats, y: Floats, radius: float) -> None:
         self._circles = np.vstack([self._circles, np.column_stack([x, y, np.full(len(x), radius)])])
@@ -45,9 +46,10 @@ def place_objects(place: Place, kind: Archetype, rng: np.random.Generator) -> li
             count = 3 if habit is GROVE else 1
             while count < habit.most and rng.random() < habit.more:
                 count += 1
-            lean, spread = LEANS[0 if habit is GROVE else rng.integers(len(LEANS))]
-            for _ in range(count):
-                item = _find_spot(place, name, habit, quarter + lean, spread, room, rng)
+            middles, spread = LEANS[0 if habit is GROVE else rng.integers(len(LEANS))]
+            for index in range(count):
+                towards = quarter + middles[index % len(middles)]
+                item = _find_spot(place, name, habit, towards, spread, room, rng)
                 if item is not None:
                     items.append(replace(item, scale=float(rng.uniform(1.15, 1.5))) if habit is GROVE else item)
     return items
@@ -88,7 +90,7 @@ def _find_spot(
     )
 
 
-def _to_lane(street: Street, x: Floats, y: Floats, ground: NDArray[np.str_]) -> tuple[Floats, Floats, Floats]:
+def _to_lane(street: Street, x: Floats, y: Floats, ground: Floats) -> tuple[Floats, Floats, Floats]:
     """Move vehicles to the middle of the nearest lane; degrees to turn from the street's heading."""
     on_road, on_cross = ground == "road", ground == "cross"
     turned = np.where(x > 0, 0.0, 180.0)
@@ -118,31 +120,32 @@ def _facing(name: str, x: float, y: float, along: float, rng: np.random.Generato
 
 
 def place_scenery(place: Place, objects: list[Item], rng: np.random.Generator) -> list[Item]:
-    """Hedges, bushes and lamps: scenery that is not counted."""
-    street, scenery = place.street, []
+    """Lamps, hedges and bushes: scenery that is not counted, where no object stands."""
+    street, along = place.street, place.street_heading_deg
     kerb = street.half_width + street.sidewalk
-
-    def put(name: str, x: float, y: float, heading: float, z: float = KERB_M) -> None:
-        wx, wy = place.to_world(np.float64(x), np.float64(y))
-        clear = all(np.hypot(wx - item.x, wy - item.y) > 1.6 for item in objects)
-        if clear and np.hypot(wx, wy) > 3.5:
-            scenery.append(Item(name, float(wx), float(wy), z, heading, int(rng.integers(VARIANTS))))
-
+    spots: list[tuple[str, float, float, float]] = []  # kind, x and y in the street's frame, heading
     for sign, side in zip((-1, 1), street.sides, strict=True):
-        for y in np.arange(-42, 42, rng.uniform(14, 24)) + rng.uniform(0, 10):
-            cut = street.cross_y is not None and abs(y - street.cross_y) < street.cross_half_width + 1
-            if street.lanes and not cut:
-                towards_road = place.street_heading_deg - sign * 90
-                put("lamp", sign * (street.half_width + 0.4), float(y), towards_road)
+        if street.lanes:
+            lamps = np.arange(-42, 42, rng.uniform(14, 24)) + rng.uniform(0, 10)
+            spots += [("lamp", sign * (street.half_width + 0.4), y, along - sign * 90) for y in lamps]
         if not side.green or side.depth < 1.5:
             continue
-        for y in np.arange(-36, 36, 4.0):
-            cut = street.cross_y is not None and abs(y - street.cross_y) < street.cross_half_width + 2.5
-            if cut:
-                continue
+        for y in np.arange(-36.0, 36.0, 4.0):
             if side.kind == "front" and rng.random() < 0.45:
-                put("hedge", sign * (kerb + 0.5), float(y), place.street_heading_deg, 0.05)
+                spots.append(("hedge", sign * (kerb + 0.5), y, along))
             elif rng.random() < 0.5:
-                x = sign * (kerb + rng.uniform(1.2, max(1.3, min(side.depth - 1, 20))))
-                put("bush", x, float(y + rng.uniform(-2, 2)), 0.0, 0.05)
-    return scenery
+                x = sign * (kerb + rng.uniform(1.2, min(side.depth - 0.2, 20.0)))
+                spots.append(("bush", x, y + rng.uniform(-2, 2), 0.0))
+    return [item for spot in spots if (item := _scenery(place, *spot, objects, rng)) is not None]
+
+
+def _scenery(
+    place: Place, kind: str, x: float, y: float, heading: float, objects: list[Item], rng: np.random.Generator
+) -> Item | None:
+    street = place.street
+    if street.cross_y is not None and abs(y - street.cross_y) < street.cross_half_width + 2.5:
+        return None
+    wx, wy = (float(v) for v in place.to_world(np.array(x), np.array(y)))
+    if np.hypot(wx, wy) < 3.5 or any(np.hypot(wx - item.x, wy - item.y) < 1.6 for item in objects):
+        return None
+    return Item(kind, wx, wy, KERB_M, heading, int(rng.integers(VARIANTS)))

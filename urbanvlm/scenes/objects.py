@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from urbanvlm.scenes.meshes import Mesh, Surface, ball, box, join, paint, pick, prism, tube
+from urbanvlm.scenes.arrays import f32
+from urbanvlm.scenes.meshes import Mesh, Surface, Vector, ball, box, bridge, coated, join, pick, prism, tube
 from urbanvlm.scenes.vehicles import METAL, RUBBER, bicycle, bus, car, truck
 
 SKIN = ((0.95, 0.78, 0.66), (0.85, 0.64, 0.5), (0.62, 0.42, 0.3), (0.4, 0.27, 0.2))
@@ -70,8 +73,7 @@ def traffic_light(rng: np.random.Generator) -> Mesh:
         dim = tuple(0.22 * c for c in colour)
         for side in (-1, 1):
             lens = tube((0, side * 0.2, z), (0, side * 0.235, z), 0.17, colour if lamp == lit else dim, sections=10)
-            glow = Surface.GLOW if lamp == lit else Surface.PLAIN
-            head.append(Mesh(lens.corners, lens.albedo, np.full(len(lens), glow, np.uint8), lens.class_id, lens.style))
+            head.append(coated(lens, Surface.GLOW) if lamp == lit else lens)
     return join([join(head).of_class("traffic light"), tube((0, 0, 0), (0, 0, base), 0.08, METAL).of_class("pole")])
 
 
@@ -89,14 +91,8 @@ def stop_sign(rng: np.random.Generator) -> Mesh:
     angles = np.radians(22.5 + 45 * np.arange(8))
 
     def octagon(r: float, y0: float, y1: float, colour: Vector) -> Mesh:
-        rim = [np.column_stack([r * np.cos(angles), np.full(8, y), z + r * np.sin(angles)]) for y in (y0, y1)]
-        triangles = []
-        for i in range(8):
-            j = (i + 1) % 8
-            triangles += [[rim[0][i], rim[0][j], rim[1][j]], [rim[0][i], rim[1][j], rim[1][i]]]
-            if 0 < i < 7:
-                triangles += [[rim[1][0], rim[1][j], rim[1][i]], [rim[0][0], rim[0][i], rim[0][j]]]
-        return paint(np.array(triangles), colour)
+        back, front = (np.column_stack([r * np.cos(angles), np.full(8, y), z + r * np.sin(angles)]) for y in (y0, y1))
+        return bridge(back, front, colour)
 
     red = pick(rng, ((0.78, 0.07, 0.08),))
     parts = [octagon(radius, 0.06, 0.09, white), octagon(radius * 0.93, 0.09, 0.1, red)]
@@ -132,22 +128,20 @@ def tree(rng: np.random.Generator) -> Mesh:
             shade = tuple(np.clip(np.array(green) * rng.uniform(0.88, 1.12), 0, 1))
             lump = ball((off * np.cos(angle), off * np.sin(angle), z), radii, shade, fine=2)
             parts.append(_ruffled(lump, rng, 0.1))
-    foliage = [
-        Mesh(p.corners, p.albedo, np.full(len(p), Surface.FOLIAGE, np.uint8), p.class_id, p.style) for p in parts[1:]
-    ]
+    foliage = [coated(part, Surface.FOLIAGE) for part in parts[1:]]
     return join([parts[0], *foliage]).of_class("tree")
 
 
 def _ruffled(mesh: Mesh, rng: np.random.Generator, amount: float) -> Mesh:
-    """Move corners by a smooth function of their position, so that neighbouring triangles stay joined."""
-    waves = rng.uniform(-1, 1, (3, 3)) * 4
-    shift = sum(np.sin(mesh.corners @ wave + index) for index, wave in enumerate(waves.astype(np.float32)))
-    centre = mesh.corners.reshape(-1, 3).mean(axis=0)
-    corners = centre + (mesh.corners - centre) * (1 + amount * np.asarray(shift)[..., None])
-    return Mesh(corners.astype(np.float32), mesh.albedo, mesh.surface, mesh.class_id, mesh.style)
+    """Move vertices along the line from the middle by a smooth function of their position."""
+    waves = f32(rng.uniform(-4, 4, (3, 3)))
+    shift = sum(np.sin(mesh.vertices @ wave + index) for index, wave in enumerate(waves))
+    centre = mesh.vertices.mean(axis=0)
+    return replace(mesh, vertices=f32(centre + (mesh.vertices - centre) * (1 + amount * np.asarray(shift)[:, None])))
 
 
-def hedge(rng: np.random.Generator, length: float) -> Mesh:
+def hedge(rng: np.random.Generator) -> Mesh:
+    length = 3.6
     height = rng.uniform(0.7, 1.3)
     green = pick(rng, LEAVES[:3])
     return box((-0.4, -length / 2, 0), (0.4, length / 2, height), green, Surface.FOLIAGE).of_class("vegetation")
@@ -169,7 +163,7 @@ def lamp(rng: np.random.Generator) -> Mesh:
     return join(parts).of_class("pole")
 
 
-OBJECTS = {
+SHAPES = {
     "person": person,
     "bicycle": bicycle,
     "car": car,
@@ -179,5 +173,8 @@ OBJECTS = {
     "stop sign": stop_sign,
     "bench": bench,
     "tree": tree,
+    "hedge": hedge,
+    "bush": bush,
+    "lamp": lamp,
 }
-"""Countable class → maker of one individual."""
+"""Kind of item → maker of one individual."""

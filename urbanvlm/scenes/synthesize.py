@@ -23,8 +23,8 @@ from urbanvlm.progress import Progress
 from urbanvlm.records import write_atomic, write_jsonl
 from urbanvlm.scenes.block import build_block
 from urbanvlm.scenes.labels import metadata_of
-from urbanvlm.scenes.sample import sample_place
 from urbanvlm.scenes.render import render_view
+from urbanvlm.scenes.sample import sample_place
 
 PNG_UP_TO = 128
 """Small pictures are stored without loss; larger ones as JPEG, a tenth of the size."""
@@ -100,7 +100,7 @@ def _finished(job: _Job, number: int) -> list[dict[str, Any]] | None:
                 return None
         rows: list[dict[str, Any]] = record["rows"]
         return rows
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -75,40 +75,26 @@ def car(rng: np.random.Generator) -> Mesh:
     belt, half = cabin[0][1], length / 2
     lower = [(-half, 0.32), (half, 0.32), (half + 0.05, 0.6), (half - 0.15, belt - 0.12), (cabin[1][0], belt + 0.03)]
     lower += [(-half + 0.2, belt + 0.03), (-half - 0.03, 0.65)]
-    parts = [prism(lower, 1.78, body, 1.66), prism(cabin, 1.6, GLASS, 1.3)]
+    parts = [prism(lower, 1.78, body, 1.66), prism(cabin, 1.6, GLASS, 1.3, Surface.GLASS)]
     rear, front = cabin[3][0], cabin[2][0]
     parts.append(box((-0.66, rear - 0.03, roof - 0.07), (0.66, front + 0.03, roof), body))
     for side in (-1, 1):  # pillars, so that the glass reads as windows
-        for low_y, high_y in (
-            (cabin[0][0], rear),
-            (cabin[1][0], front),
-            ((rear + front) / 2 - 0.1, (rear + front) / 2),
-        ):
+        middle = (rear + front) / 2
+        for low_y, high_y in ((cabin[0][0], rear), (middle - 0.1, middle), (cabin[1][0], front)):
             parts.append(tube((side * 0.8, low_y, belt), (side * 0.655, high_y, roof - 0.03), 0.05, body, sections=4))
         parts.append(box((side * 0.88 - 0.1, 0.75, belt), (side * 0.88 + 0.1, 0.92, belt + 0.14), body))
     parts += _wheels(0.89, (-length * 0.3, length * 0.31), 0.33) + _lamps(0.85, half + 0.02, -half, 0.6)
     parts.append(box((-0.55, half - 0.02, 0.36), (0.55, half + 0.06, 0.52), (0.1, 0.1, 0.1)))
     for y in (half + 0.05, -half - 0.05):
         parts.append(box((-0.26, y - 0.03, 0.42), (0.26, y + 0.03, 0.53), (0.9, 0.9, 0.85)))
-    return join(_glazed(parts)).of_class("car")
-
-
-def _glazed(parts: list[Mesh]) -> list[Mesh]:
-    """Give the parts painted as glass the reflecting surface."""
-    glass = linear(GLASS)
-    return [
-        Mesh(p.corners, p.albedo, np.full(len(p), Surface.GLASS, np.uint8), p.class_id, p.style)
-        if np.array_equal(p.albedo[0], glass)
-        else p
-        for p in parts
-    ]
+    return join(parts).of_class("car")
 
 
 def bus(rng: np.random.Generator) -> Mesh:
-    paint_, half, width = pick(rng, BUS_PAINT), 5.4, 2.5
-    second = (0.93, 0.92, 0.88) if rng.random() < 0.6 else paint_
+    colour, half, width = pick(rng, BUS_PAINT), 5.4, 2.5
+    second = (0.93, 0.92, 0.88) if rng.random() < 0.6 else colour
     parts = [
-        prism([(-half, 0.35), (half, 0.35), (half, 1.35), (-half, 1.35)], width, paint_),
+        prism([(-half, 0.35), (half, 0.35), (half, 1.35), (-half, 1.35)], width, colour),
         prism([(-half, 1.35), (half, 1.35), (half - 0.12, 3.1), (-half + 0.05, 3.1)], width, second, width - 0.12),
         box((-0.9, -half + 1, 3.1), (0.9, -half + 3.4, 3.35), (0.85, 0.85, 0.85)),
         box((-1.1, half - 0.2, 1.15), (1.1, half + 0.03, 2.6), GLASS),
@@ -119,10 +105,10 @@ def bus(rng: np.random.Generator) -> Mesh:
     for side in (-1, 1):
         x0, x1 = sorted((side * (width / 2 - 0.2), side * (width / 2 + 0.015)))
         for y0, y1 in pairwise(windows):
-            parts.append(box((x0, y0 + 0.07, 1.5), (x1, y1 - 0.07, 2.6), GLASS))
-        parts.append(box((x0, half - 1.35, 0.45), (x1, half - 0.35, 2.65), GLASS))
+            parts.append(box((x0, y0 + 0.07, 1.5), (x1, y1 - 0.07, 2.6), GLASS, Surface.GLASS))
+        parts.append(box((x0, half - 1.35, 0.45), (x1, half - 0.35, 2.65), GLASS, Surface.GLASS))
     parts += _wheels(1.27, (-half * 0.55, half * 0.55), 0.48) + _lamps(1.2, half, -half, 0.65)
-    return join(_glazed(parts)).of_class("bus")
+    return join(parts).of_class("bus")
 
 
 def truck(rng: np.random.Generator) -> Mesh:
@@ -133,19 +119,25 @@ def truck(rng: np.random.Generator) -> Mesh:
     parts = [
         box((-0.55, -half, 0.5), (0.55, half - 0.2, 0.85), (0.15, 0.15, 0.16)),
         prism([(split, 0.5), (half, 0.5), (half, 1.5), (half - 0.35, 2.55), (split, 2.55)], 2.25, cab, 2.05),
-        prism([(half - 0.02, 1.5), (half + 0.02, 1.5), (half - 0.3, 2.4), (half - 0.36, 2.4)], 2.0, GLASS, 1.85),
+        prism(
+            [(half - 0.02, 1.5), (half + 0.02, 1.5), (half - 0.3, 2.4), (half - 0.36, 2.4)],
+            2.0,
+            GLASS,
+            1.85,
+            Surface.GLASS,
+        ),
         box((-1.13, half - 1.25, 1.5), (1.13, half - 0.5, 2.2), GLASS),
         box((-1.1, half - 0.1, 0.4), (1.1, half + 0.1, 0.75), METAL),
     ]
     if rng.random() < 0.75:
         parts.append(box((-width / 2, -half, 0.9), (width / 2, split - 0.15, height), cargo))
         if rng.random() < 0.5:
-            stripe = pick(rng, CLOTHES)
+            stripe = pick(rng, CAR_PAINT)
             parts.append(box((-width / 2 - 0.015, -half + 0.5, 1.6), (width / 2 + 0.015, split - 0.6, 2.1), stripe))
     else:
         parts.append(box((-width / 2, -half, 0.9), (width / 2, split - 0.15, 1.1), cargo))
-        for x in (-width / 2, width / 2 - 0.08):
-            parts.append(box((x, -half, 1.1), (x + 0.08, split - 0.15, 1.75), cargo))
+        boards = (-width / 2, width / 2 - 0.08)
+        parts += [box((x, -half, 1.1), (x + 0.08, split - 0.15, 1.75), cargo) for x in boards]
         parts.append(ball((0, -half * 0.35, 1.2), (1.0, half * 0.5, 0.8), (0.45, 0.36, 0.26)))
     parts += _wheels(1.15, (-half * 0.62, half - 1.0), 0.46) + _lamps(1.1, half, -half, 0.85)
-    return join(_glazed(parts)).of_class("truck")
+    return join(parts).of_class("truck")

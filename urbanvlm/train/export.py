@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from urbanvlm.errors import UserError
 from urbanvlm.experiment import Model, Train
 from urbanvlm.models.family import LoadedModel
 from urbanvlm.models.registry import TINY_PRESETS, get_family
@@ -97,25 +96,31 @@ def export(model: Model, train: Train, seed: int, weights: Path, folder: Path) -
     shutil.rmtree(folder, ignore_errors=True)
     _write(loaded, model, temporary)
     written = weights_hash(loaded.model)
-    read = get_family(model.family).load(str(temporary), precision=model.precision)
+    read = load_export(model, temporary)
     if weights_hash(read.model) != written:
         raise RuntimeError(f"{temporary}: the exported weights, read back, are not those that were trained")
     temporary.rename(folder)
     return {"weights_sha256": written, "form": "adapters" if train.lora and not merged else "whole model"}
 
 
+def load_export(model: Model, folder: Path) -> LoadedModel:
+    """The fine-tuned model of an export: the folder alone or, where it holds adapters, its checkpoint under them."""
+    family = get_family(model.family)
+    if not (folder / "adapter_config.json").is_file():
+        return family.load(str(folder), precision=model.precision)
+    from peft import PeftModel
+
+    loaded = family.load(model.checkpoint, revision=model.revision, precision=model.precision)
+    return loaded.with_model(PeftModel.from_pretrained(loaded.model, folder, autocast_adapter_dtype=False).eval())
+
+
 def weights_hash(model: nn.Module) -> str:
-    """sha256 over every parameter and persistent buffer: name, type, shape, bytes; the same with and without PEFT."""
+    """sha256 over every parameter and persistent buffer: name, type, shape, bytes."""
     digest = hashlib.sha256()
-    tensors = {_plain_name(name): tensor for name, tensor in model.state_dict().items()}
-    for name, tensor in sorted(tensors.items()):
+    for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _plain_name(name: str) -> str:
-    return name.removeprefix("base_model.model.")
 
 
 def _gather(engine: Any, group: ProcessGroup) -> dict[str, Tensor]:
@@ -155,12 +160,5 @@ def _write(loaded: LoadedModel, model: Model, folder: Path) -> None:
         base = Path(model.checkpoint)
         settings.base_model_name_or_path = str(base.absolute()) if base.exists() else model.checkpoint
         settings.revision = model.revision
-        network.get_base_model().config.save_pretrained(folder)
     network.save_pretrained(folder)
     loaded.processor.save_pretrained(folder)
-
-
-def check_exported(folder: Path) -> None:
-    """Raise UserError if there is no export to evaluate."""
-    if not folder.is_dir():
-        raise UserError(folder, "no fine-tuned model here", "train first")

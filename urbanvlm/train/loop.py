@@ -102,9 +102,6 @@ class _Task:
         check_precision(settings, model.precision)
         own_prompts = experiment.evaluate.prompts
         examples, validation = (read_examples(run.split_file("train")), read_examples(run.split_file("val")))
-        for split, rows in (("train", examples), ("val", validation)):
-            if not rows:
-                raise UserError(run.split_file(split), "has no examples", "give it at least one")
         batching = Batching(
             len(examples), settings.micro_batch_size, settings.gradient_accumulation_steps, world_size, experiment.seed
         )
@@ -151,7 +148,7 @@ def _train(task: _Task, group: ProcessGroup, folder: Path, tensorboard: Path, pr
     loaded = export.trainable_model(task.model, settings, seed)
     _check_lengths(task, loaded)
     if settings.gradient_checkpointing:
-        loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
+        unwrap(loaded.model).activation_checkpointing_enable()
     engine = build_engine(loaded.model, settings, task.model.precision, group.device)
     state = _start(task, group, engine, folder)
     telemetry = None

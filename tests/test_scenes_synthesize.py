@@ -1,0 +1,159 @@
+"""Synthesis on disk: the same bytes however it is run, stopped or started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from urbanvlm.errors import UserError
+from urbanvlm.experiment import Scenes
+from urbanvlm.records import Metadata, place_of, read_jsonl
+from urbanvlm.scenes.__main__ import main as sheet
+from urbanvlm.scenes.synthesize import synthesize
+
+SCENES = Scenes(places=8, image_size=64, headings=(0, 90))
+SEED = 5
+
+CHILD = """
+import sys
+from pathlib import Path
+from urbanvlm.experiment import Scenes
+from urbanvlm.scenes.synthesize import synthesize
+
+if __name__ == "__main__":
+    synthesize(Scenes(places=8, image_size=64, headings=(0, 90)), 5, Path(sys.argv[1]), processes=2)
+    assert "torch" not in sys.modules
+"""
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file but the records of places, which are synthesize's own."""
+    files = [folder / "metadata.jsonl", *(folder / "images").iterdir()]
+    return {str(f.relative_to(folder)): f.read_bytes() for f in files}
+
+
+def start(folder: Path, script: Path) -> subprocess.Popen[bytes]:
+    script.write_text(CHILD)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.Popen([sys.executable, str(script), str(folder)], env=environment, start_new_session=True)
+
+
+def wait_for(condition: object, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def done(folder: Path) -> list[Path]:
+    return sorted((folder / "places").glob("[0-9]*.json"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    synthesize(SCENES, SEED, folder)
+    return folder
+
+
+def test_metadata_lists_every_picture_once_in_order(undisturbed: Path) -> None:
+    rows = [Metadata.from_json(row) for _, row in read_jsonl(undisturbed / "metadata.jsonl")]
+    names = [row.image_id for row in rows]
+    assert names == sorted(p.name for p in (undisturbed / "images").iterdir())
+    assert len(names) == SCENES.places * len(SCENES.headings)
+    assert all(row.place == place_of(row.image_id) for row in rows)
+    assert names[0] == "image_000000_heading0.png"
+    with Image.open(undisturbed / "images" / names[0]) as picture:
+        assert (picture.size, picture.mode) == ((64, 64), "RGB")
+
+
+def test_killed_with_all_its_workers_it_goes_on_and_ends_with_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    child = start(folder, tmp_path / "child.py")
+    wait_for(lambda: len(done(folder)) >= 2)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not (folder / "metadata.jsonl").exists()
+    before = {path: path.stat().st_mtime_ns for path in done(folder)}
+    assert before
+    (folder / "images" / ".image_000007_heading0.png.1.tmp").write_bytes(b"half a pic")
+    synthesize(SCENES, SEED, folder, processes=2)
+    assert content(folder) == content(undisturbed)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    child = start(folder, tmp_path / "child.py")
+    wait_for(lambda: len(done(folder)) >= 1)
+    children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+    assert len(children) >= 2
+    child.kill()
+    child.wait()
+    wait_for(lambda: not any(_alive(int(pid)) for pid in children), seconds=30)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def test_finished_places_are_not_rendered_again_and_broken_ones_are(undisturbed: Path, tmp_path: Path) -> None:
+    expected = content(undisturbed)
+    synthesize(SCENES, SEED, tmp_path)
+    records = done(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in records}
+    (tmp_path / "images" / "image_000001_heading90.png").write_bytes(b"not a picture")
+    (tmp_path / "images" / "image_000003_heading0.png").unlink()
+    records[5].write_text(records[5].read_text()[:-40])
+    records[6].write_text("[]")
+    synthesize(SCENES, SEED, tmp_path)
+    assert content(tmp_path) == expected
+    redone = {path.name for path in records if path.stat().st_mtime_ns != times[path]}
+    assert redone == {"000001.json", "000003.json", "000005.json", "000006.json"}
+
+
+def test_places_of_another_seed_or_size_are_not_taken_over(tmp_path: Path) -> None:
+    few = SCENES.model_copy(update={"places": 2})
+    synthesize(few, SEED, tmp_path / "mixed")
+    synthesize(few, SEED + 1, tmp_path / "mixed")
+    synthesize(few, SEED + 1, tmp_path / "clean")
+    assert content(tmp_path / "mixed") == content(tmp_path / "clean")
+
+
+def test_a_picture_does_not_depend_on_its_neighbours(undisturbed: Path, tmp_path: Path) -> None:
+    synthesize(SCENES.model_copy(update={"places": 2, "headings": (90,)}), SEED, tmp_path)
+    for name in ("image_000000_heading90.png", "image_000001_heading90.png"):
+        assert (tmp_path / "images" / name).read_bytes() == (undisturbed / "images" / name).read_bytes()
+
+
+def test_large_pictures_are_jpeg(tmp_path: Path) -> None:
+    synthesize(Scenes(places=2, image_size=160, headings=(0,)), SEED, tmp_path)
+    names = [json.loads(line)["image_id"] for line in (tmp_path / "metadata.jsonl").read_text().splitlines()]
+    assert names == ["image_000000_heading0.jpg", "image_000001_heading0.jpg"]
+    with Image.open(tmp_path / "images" / names[0]) as picture:
+        assert (picture.size, picture.format) == ((160, 160), "JPEG")
+
+
+def test_an_output_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be made"):
+        synthesize(SCENES, SEED, tmp_path / "file" / "out")
+
+
+def test_the_sheet_is_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["scenes", str(tmp_path / "sheet.png"), "--size", "64", "--places", "1"])
+    sheet()
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.width == 4 * 256
