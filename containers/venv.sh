@@ -42,7 +42,7 @@ install_torch() {
     fi
     if [[ $flavour == cpu ]]; then
         say "torch, CPU build"
-        if try_install --quiet -r containers/torch-cpu.lock 2> "$log"; then
+        if try_install -qq -r containers/torch-cpu.lock 2> "$log"; then
             echo cpu
             return
         fi
@@ -68,9 +68,9 @@ make_venv() {
     mkdir .venv
     : > .venv/made-from
     "$PYTHON" -m venv .venv
-    install --quiet -r <(awk '/^setuptools==/,/[^\\]$/' containers/requirements.lock)
+    install -qq -r <(awk '/^setuptools==/,/[^\\]$/' containers/requirements.lock)
     say "the packages of containers/requirements.lock"
-    install --quiet -r containers/requirements.lock
+    install -qq -r containers/requirements.lock
     local flavour
     flavour=$(install_torch)
     .venv/bin/python -m pip check > .venv/pip.log || {
@@ -97,6 +97,6 @@ flock --nonblock 9 || {
 if ! is_made; then make_venv; fi
 if [[ $want == dev ]] && ! has_dev; then
     say "the packages of containers/dev.lock"
-    install --quiet -r containers/dev.lock
+    install -qq -r containers/dev.lock
     echo "$dev_lock" > .venv/made-from-dev
 fi

@@ -71,7 +71,8 @@ def _load(options: argparse.Namespace) -> tuple[Experiment, Plan, RunFolder]:
         raise UserError(f"SET {options.set!r}", str(error), "quote a value that has spaces") from None
     experiment = load_experiment(options.experiment, overrides)
     plan = make_plan(experiment, load_cluster(options.cluster))
-    check_inputs(experiment, options.experiment)
+    for remark in check_inputs(experiment, options.experiment):
+        print(f"note: {remark}", file=sys.stderr)
     return experiment, plan, RunFolder.of(experiment)
 
 
@@ -136,10 +137,10 @@ def _show(plan: Plan, experiment: Experiment, run: RunFolder, console: Console) 
 
 def _show_result(run: RunFolder, experiment: Experiment, console: Console) -> None:
     from urbanvlm.evaluate.score import read_scores
-    from urbanvlm.report import terminal_table
+    from urbanvlm.report import is_partial, terminal_table
 
     console.print()
-    console.print(terminal_table(read_scores(run.scores)))
+    console.print(terminal_table(read_scores(run.scores), partial=is_partial(run)))
     console.print(f"report       {_short(run.report)}", soft_wrap=True, markup=False)
     console.print(f"scores       {_short(run.scores)}", soft_wrap=True, markup=False)
     if experiment.mode == "fine-tune":

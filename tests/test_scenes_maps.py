@@ -118,6 +118,14 @@ def test_a_speck_is_taken_out_and_the_ground_behind_it_is_seen() -> None:
     assert mask(view_of(Item("person", 0, 14), size=512), "person").sum() >= min_pixels(512)
 
 
+def test_a_sliver_at_the_edge_is_taken_out() -> None:
+    half_view = np.radians(75.0 / 2)
+    edge = 6 * np.tan(half_view)
+    for shift, seen in ((-0.6, True), (0.21, False)):
+        view = view_of(Item("person", edge + shift, 6), size=256)
+        assert mask(view, "person").any() == seen, shift
+
+
 def test_the_post_of_a_sign_is_a_pole_and_not_the_sign() -> None:
     view = view_of(Item("stop sign", 0, 4, heading_deg=180), size=128)
     rows = np.flatnonzero(mask(view, "stop sign").any(axis=1))

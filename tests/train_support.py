@@ -55,7 +55,7 @@ def make_questions(folder: Path, examples: int = 40, seed: int = 0) -> None:
         write_jsonl(folder / f"{split}.jsonl", rows)
 
 
-def make_run(path: Path, questions: Path, model: Mapping[str, Any] = {}, **train: Any) -> RunFolder:  # noqa: B006
+def make_run(path: Path, questions: Path, model: Mapping[str, Any] = {}, **train: Any) -> RunFolder:
     """A run folder over those questions: one tiny model, 2 processes, small batches unless said otherwise."""
     settings = {
         "max_steps": 8,

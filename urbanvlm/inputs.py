@@ -13,14 +13,16 @@ from urbanvlm.dataset.prompts import load_prompts
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
+from urbanvlm.evaluate.asked import with_gold
 from urbanvlm.experiment import Experiment, Scenes
 from urbanvlm.models.registry import check_family
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder, fingerprint, resolve_folder
 
 
-def check_inputs(experiment: Experiment, where: object) -> None:
-    """Raises UserError for the first thing that a job would stumble over."""
+def check_inputs(experiment: Experiment, where: object) -> list[str]:
+    """Raises UserError for the first thing that a job would stumble over; returns what one should know before."""
+    remarks: list[str] = []
     for index, model in enumerate(experiment.models):
         check_family(model.family)
     if experiment.evaluate.prompts is not None:
@@ -28,8 +30,9 @@ def check_inputs(experiment: Experiment, where: object) -> None:
     if experiment.data.scenes is not None:
         _check_scenes(experiment.data.scenes, where)
     else:
-        _check_files(experiment)
+        remarks = _check_files(experiment)
     _check_writable(Path(experiment.output).absolute(), where)
+    return remarks
 
 
 def _check_scenes(scenes: Scenes, where: object) -> None:
@@ -42,14 +45,19 @@ def _check_scenes(scenes: Scenes, where: object) -> None:
             raise UserError(f"{where}: data.scenes.subtypes", f"unknown subtype {name!r}", suggest(name, generated))
 
 
-def _check_files(experiment: Experiment) -> None:
+def _check_files(experiment: Experiment) -> list[str]:
     data = experiment.data
-    assert data.images is not None
+    assert data.images is not None and data.test_file is not None
     images = resolve_folder(data.images)
     if not images.is_dir():
         raise UserError(images, "no such folder", "set data.images to the folder of the pictures")
     for file in _files(experiment):
         check_images(read_examples(file), images)
+    usable, refused = with_gold(read_examples(Path(data.test_file)))
+    if not usable:
+        raise UserError(data.test_file, "has no row whose answer fits its subtype", f"first: {refused[0]}")
+    rows = f"{len(refused)} row{'s' if len(refused) > 1 else ''}"
+    return [f"{data.test_file}: {rows} will not be asked, first: {refused[0]}"] if refused else []
 
 
 def _files(experiment: Experiment) -> list[Path]:

@@ -99,8 +99,9 @@ def _model(experiment: Experiment, label: str) -> Model:
     return next(model for model in experiment.models if model.label == label)
 
 
-def _progress(run: RunFolder, stage: Stage, process: Process, unit: str) -> Progress:
-    return Progress(run.progress_file(stage.name, process.rank), total=0, unit=unit)
+def _progress(run: RunFolder, stage: Stage, process: Process, unit: str, total: int = 0) -> Progress:
+    """A stage that learns its total late says it with its first update."""
+    return Progress(run.progress_file(stage.name, process.rank), total=total, unit=unit)
 
 
 def _synthesize(run: RunFolder) -> None:
@@ -111,7 +112,7 @@ def _synthesize(run: RunFolder) -> None:
     assert data.scenes is not None
     resources = run.experiment.resources
     processes = resources.processes * resources.cpus_per_process
-    with _progress(run, Stage("synthesize"), Process(), "places") as progress:
+    with _progress(run, Stage("synthesize"), Process(), "places", data.scenes.places) as progress:
         synthesize(data.scenes, seed, run.dataset, processes=processes, progress=progress)
     build_dataset(data.scenes, seed, run.dataset, data.chain_of_thought)
     mark_complete(run.dataset)
@@ -135,12 +136,13 @@ def _evaluate(run: RunFolder, stage: Stage, process: Process) -> None:
 
 def _report(run: RunFolder) -> None:
     from urbanvlm.dataset.read import read_examples
+    from urbanvlm.evaluate.asked import asked_examples
     from urbanvlm.evaluate.score import merge_predictions, score_run, write_scores
     from urbanvlm.report import write_report
 
     experiment = run.experiment
     settings = experiment.evaluate
-    examples = read_examples(run.split_file("test"))[: settings.examples]
+    examples = asked_examples(run).examples
     train_examples = read_examples(run.split_file("train")) if run.has_split("train") else None
     rows = []
     for model in experiment.models:

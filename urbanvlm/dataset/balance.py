@@ -24,7 +24,7 @@ def balanced(drafts: Sequence[Draft], limit: int, seed: str) -> list[Draft]:
     if not drafts:
         return []
     subtype = SUBTYPES[drafts[0].subtype]
-    chance = Random(seed)
+    chance = Random(seed)  # noqa: S311
     groups: defaultdict[Hashable, list[Draft]] = defaultdict(list)
     for draft in drafts:
         groups[_group(draft, subtype)].append(draft)

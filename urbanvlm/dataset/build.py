@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -17,6 +17,8 @@ from urbanvlm.records import Example, Metadata, read_jsonl, write_atomic, write_
 SPLITS = ("train", "val", "test")
 MIN_PLACES = 2
 """places a split needs: an interval clustered by place says nothing about one place"""
+UNEVEN_SHARE = 0.55
+"""the card names a subtype whose most frequent label has more than this share"""
 
 
 def split_sizes(scenes: Scenes) -> dict[str, int]:
@@ -36,7 +38,7 @@ def split_sizes(scenes: Scenes) -> dict[str, int]:
 def split_places(places: Iterable[str], sizes: Mapping[str, int], seed: int) -> dict[str, str]:
     """place -> split, at random from the seed. All images of a place are in one split."""
     shuffled = sorted(places)
-    Random(f"{seed}/places").shuffle(shuffled)
+    Random(f"{seed}/places").shuffle(shuffled)  # noqa: S311
     names = [split for split in reversed(SPLITS) for _ in range(sizes[split])]
     return dict(zip(shuffled, names, strict=True))
 
@@ -61,7 +63,7 @@ def build_dataset(scenes: Scenes, seed: int, folder: Path, chain_of_thought: boo
         kept = [d for name in subtypes for d in balanced(pools[split, name], limit, f"{seed}/{split}/{name}")]
         if not kept:
             raise UserError(f"data.scenes.places: {scenes.places}", f"gives the {split} split no question", "raise it")
-        Random(f"{seed}/{split}/order").shuffle(kept)
+        Random(f"{seed}/{split}/order").shuffle(kept)  # noqa: S311
         chosen[split] = _examples(kept, chain_of_thought)
     for split, examples in chosen.items():
         write_jsonl(folder / f"{split}.jsonl", (example.to_json() for example in examples))
@@ -99,16 +101,30 @@ def card(chosen: Mapping[str, Sequence[Example]], sizes: Mapping[str, int], subt
     lines += ["| subtype | split | questions | most frequent label | labels |", "|---|---|---|---|---|"]
     uneven = []
     for name in subtypes:
-        for split, examples in chosen.items():
-            answers = [example.answer for example in examples if example.subtype == name]
-            counts = label_counts(answers, SUBTYPES[name])
-            share = max(counts.values()) / len(answers) if answers else 0.0
+        of_subtype = {split: [e for e in examples if e.subtype == name] for split, examples in chosen.items()}
+        asked = {thing for examples in of_subtype.values() for thing in _things(examples)}
+        for split, examples in of_subtype.items():
+            counts = label_counts([example.answer for example in examples], SUBTYPES[name])
+            share = max(counts.values()) / len(examples) if examples else 0.0
             words = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
-            lines.append(f"| {name} | {split} | {len(answers)} | {share:.0%} | {words} |")
-            if not answers:
-                uneven.append(f"{name}, {split}: no question, because these places show only one answer to it")
-            elif share > 0.55:
-                uneven.append(f"{name}, {split}: {share:.0%} have one label, because these places show hardly any other")
+            lines.append(f"| {name} | {split} | {len(examples)} | {share:.0%} | {words} |")
+            uneven += [f"{name}, {split}: {why}" for why in _shortcomings(examples, share, asked)]
     lines += ["", "## Where labels are not even", ""]
     lines += [f"- {line}" for line in uneven] or ["Nowhere: no label is more than 55 % of its subtype in any split."]
     return "\n".join(lines) + "\n"
+
+
+def _things(examples: Iterable[Example]) -> set[str]:
+    """Objects and factors that the examples ask about."""
+    return {thing for example in examples for thing in example.extra.values()}
+
+
+def _shortcomings(examples: Sequence[Example], largest_share: float, asked: set[str]) -> Iterator[str]:
+    """Of one subtype in one split; `asked`: what the subtype asks about in any split."""
+    if not examples:
+        yield "no question, because these places show only one answer to it"
+        return
+    if largest_share > UNEVEN_SHARE:
+        yield f"{largest_share:.0%} have one label, because these places show hardly any other"
+    if missing := sorted(asked - _things(examples)):
+        yield f"nothing about {', '.join(missing)}, of which these places do not show every answer"

@@ -67,7 +67,7 @@ Rule = Callable[[Metadata, Random], Iterator[Draft]]
 def drafts(metadata: Metadata, subtypes: tuple[str, ...], seed: int) -> Iterator[Draft]:
     """Everything the given subtypes can ask about one image; the phrasing depends on (seed, image, subtype) alone."""
     for subtype in subtypes:
-        yield from RULES[subtype](metadata, Random(f"{seed}/{metadata.image_id}/{subtype}"))
+        yield from RULES[subtype](metadata, Random(f"{seed}/{metadata.image_id}/{subtype}"))  # noqa: S311
 
 
 def plural(name: str) -> str:
@@ -127,7 +127,9 @@ def _dominance(metadata: Metadata, chance: Random) -> Iterator[Draft]:
         share = metadata.view_factors[factor]
         question = chance.choice((f"Does {factor} dominate the scene?", f"Is most of the picture {factor}?"))
         rationale = f"I look at what the picture shows. {factor.capitalize()} takes up {portion(share)} of it."
-        yield _draft("viewfactor.dominance", metadata, question, yes_no(share > DOMINANT_SHARE), rationale, factor=factor)
+        yield _draft(
+            "viewfactor.dominance", metadata, question, yes_no(share > DOMINANT_SHARE), rationale, factor=factor
+        )
 
 
 def _sparsity(metadata: Metadata, chance: Random) -> Iterator[Draft]:
@@ -158,9 +160,7 @@ def _far(metadata: Metadata) -> str:
 
 def _variation(metadata: Metadata, chance: Random) -> Iterator[Draft]:
     question = chance.choice(("Does depth vary much in the scene?", "Is there a large spread of depth in view?"))
-    yield _draft(
-        "depth.variation", metadata, question, yes_no(metadata.depth_range > MODERATE_DEPTH_M), _far(metadata)
-    )
+    yield _draft("depth.variation", metadata, question, yes_no(metadata.depth_range > MODERATE_DEPTH_M), _far(metadata))
 
 
 def _depth_label(metadata: Metadata, chance: Random) -> Iterator[Draft]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from urbanvlm.dataset.images import open_image
 from urbanvlm.dataset.prompts import load_prompts, prompt_hash
-from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.shards import batches, shard_of
 from urbanvlm.errors import UserError
+from urbanvlm.evaluate.asked import asked_examples
 from urbanvlm.experiment import Evaluate, Model
 from urbanvlm.models.registry import TINY_PRESETS
 from urbanvlm.progress import Progress
@@ -65,13 +65,13 @@ class _Task:
     def read(cls, run: RunFolder, model: Model, phase: str, shard: int) -> _Task:
         experiment, settings = run.experiment, run.experiment.evaluate
         prompts = load_prompts(Path(settings.prompts) if settings.prompts else None)
-        asked = read_examples(run.split_file("test"))[: settings.examples]
+        asked = asked_examples(run).examples
         examples = shard_of(asked, shard, settings.shards)
         texts = {e.id: prompts.render(e, experiment.data.chain_of_thought) for e in examples}
         return cls(shard, settings, examples, texts, _model_id(run, model, phase))
 
     def answered(self, file: Path) -> set[str]:
-        """Ids that have an answer in the file. Raises UserError, naming the line, for one that does not belong there."""
+        """Ids that have an answer in the file. Raises UserError, naming the line, for one that does not belong."""
         found: set[str] = set()
         for number, row in read_jsonl(file) if file.exists() else ():
             try:

@@ -13,6 +13,7 @@ import numpy as np
 
 from urbanvlm.dataset.taxonomy import METRICS, Metric
 from urbanvlm.errors import UserError
+from urbanvlm.evaluate.asked import with_gold
 from urbanvlm.evaluate.blind import References, blind_baseline
 from urbanvlm.evaluate.bootstrap import interval
 from urbanvlm.evaluate.metrics import Measure, Row, measure_for
@@ -92,9 +93,9 @@ def _row(example: Example, prediction: Prediction | None) -> Row:
 
 
 def gold_counts(examples: Iterable[Example]) -> References:
-    """subtype -> how often each gold value occurs. Raises UserError for a gold answer that cannot be parsed."""
+    """subtype -> how often each gold value occurs; a row without a usable one says nothing about its subtype."""
     counts: dict[str, Counter[Value]] = {}
-    for example in examples:
+    for example in with_gold(tuple(examples))[0]:
         counts.setdefault(example.scored_subtype, Counter())[parse_gold(example)] += 1
     return counts
 

@@ -82,6 +82,7 @@ def language_config(language_model: LanguageModel, tokenizer: PreTrainedTokenize
             num_heads=size.heads,
             feed_forward_proj="gated-gelu",
             dropout_rate=0.0,
+            tie_word_embeddings=False,  # flan's setting; what it does is to leave the decoder's output unscaled
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             decoder_start_token_id=tokenizer.pad_token_id,

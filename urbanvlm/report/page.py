@@ -12,6 +12,7 @@ from urbanvlm import __version__
 from urbanvlm.dataset.images import open_image
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import METRICS, SUBTYPES
+from urbanvlm.evaluate.asked import Asked, asked_examples
 from urbanvlm.evaluate.parse import parse_gold
 from urbanvlm.evaluate.score import judge, merge_predictions, weighted_scores
 from urbanvlm.records import Example, Prediction, Score, write_atomic
@@ -38,8 +39,8 @@ def write_report(run: RunFolder, rows: Sequence[Score]) -> None:
     Raises ValueError where the rows contradict each other, UserError where a file is missing or broken.
     """
     grid = ScoreGrid.of(rows)
-    asked = read_examples(run.split_file("test"))
-    examples = asked[: run.experiment.evaluate.examples]
+    asked = asked_examples(run)
+    examples = asked.examples
     predictions = {
         (model, phase): merge_predictions(examples, _shards(run, model, phase))
         for model in grid.models
@@ -48,7 +49,7 @@ def write_report(run: RunFolder, rows: Sequence[Score]) -> None:
     pictures = run.path / "report"
     pictures.mkdir(exist_ok=True)
     sections = [
-        _opening(run, grid, examples, partial=len(examples) < len(asked)),
+        _opening(run, grid, asked),
         _scores_section(grid, rows, pictures),
         _weighted_section(run, grid, examples, predictions),
         _training_section(run, grid, pictures),
@@ -63,16 +64,19 @@ def _shards(run: RunFolder, model: str, phase: str) -> list[Path]:
     return [run.shard_file(model, phase, shard) for shard in range(run.experiment.evaluate.shards)]
 
 
-def _opening(run: RunFolder, grid: ScoreGrid, examples: Sequence[Example], *, partial: bool) -> str:
+def _opening(run: RunFolder, grid: ScoreGrid, asked: Asked) -> str:
     """What was asked, and the answer in a line a model."""
-    experiment = run.experiment
+    experiment, examples = run.experiment, asked.examples
     lines = [f"# {escape(experiment.name)}", ""]
     if experiment.question.strip():
         lines += [f"*{escape(experiment.question)}*", ""]
-    if partial:
+    if asked.partial:
         lines += [f"> **{PARTIAL_STAMP}** — {PARTIAL_REASON}: only the first {len(examples)} were asked.", ""]
     places = len({example.place for example in examples})
     lines += [f"{len(examples)} questions about {places} places.", ""]
+    if asked.without_gold:
+        count, first_line = len(asked.without_gold), escape(asked.without_gold[0])
+        lines += [f"Not asked, because the gold answer does not fit the question: {count} rows. First: {first_line}", ""]
     for model in grid.models:
         first, *rest = (grid.wins(model, phase) for phase in grid.phases)
         story = f"{first} of {len(grid.asked)} metrics"

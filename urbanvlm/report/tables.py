@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from urbanvlm.dataset.read import read_examples
+from urbanvlm.evaluate.asked import asked_examples
 from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.records import Score
 from urbanvlm.report.grid import ScoreGrid, beats_blind, lower_is_better
@@ -25,8 +25,7 @@ PARTIAL_REASON = "evaluate.examples leaves out rows of the test split"
 
 def is_partial(run: RunFolder) -> bool:
     """Whether `evaluate.examples` leaves out rows of the test split."""
-    limit = run.experiment.evaluate.examples
-    return limit is not None and limit < len(read_examples(run.split_file("test")))
+    return asked_examples(run).partial
 
 
 def terminal_table(rows: Sequence[Score], *, partial: bool = False) -> RenderableType:

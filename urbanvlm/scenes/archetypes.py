@@ -73,26 +73,28 @@ class Habit:
     most: int
     near_m: float
     far_m: float
+    middle_m: float
+    """height that must be in the picture"""
     ground: tuple[str, ...]
     radius_m: float
     half_length_m: float = 0.0
 
 
-PEDESTRIAN = ("sidewalk", "plaza", "path", "lawn", "yard")
 DRIVEN = ("road", "cross", "plaza")
+PLANTED = ("lawn", "yard", "sidewalk", "plaza")
 HABITS = {
-    "bus": Habit(0.52, 0.12, 2, 7.0, 22, DRIVEN, 1.6, 5.2),
-    "truck": Habit(0.6, 0.15, 2, 6.0, 20, DRIVEN, 1.5, 3.6),
-    "car": Habit(0.75, 0.7, 6, 4.0, 20, DRIVEN, 1.2, 2.1),
-    "tree": Habit(0.32, 0.5, 4, 4.5, 22, ("lawn", "yard", "sidewalk", "plaza"), 0.9),
-    "bench": Habit(0.52, 0.4, 4, 3.0, 14, ("sidewalk", "plaza", "lawn", "yard", "path"), 0.9),
-    "bicycle": Habit(0.5, 0.45, 4, 3.0, 13, (*PEDESTRIAN, "road"), 0.7),
-    "traffic light": Habit(0.5, 0.4, 3, 4.0, 16, ("sidewalk", "plaza", "yard", "lawn"), 0.4),
-    "stop sign": Habit(0.55, 0.3, 2, 3.5, 14, ("sidewalk", "plaza", "yard", "lawn"), 0.4),
-    "person": Habit(0.52, 0.7, 7, 3.0, 15, (*PEDESTRIAN, "road", "cross"), 0.45),
+    "bus": Habit(0.54, 0.12, 2, 7.0, 22, 1.4, DRIVEN, 1.6, 5.2),
+    "truck": Habit(0.6, 0.15, 2, 6.0, 20, 1.3, DRIVEN, 1.5, 3.6),
+    "car": Habit(0.78, 0.72, 6, 4.0, 20, 0.6, DRIVEN, 1.2, 2.1),
+    "tree": Habit(0.32, 0.5, 4, 4.5, 22, 1.5, PLANTED, 0.9),
+    "bench": Habit(0.58, 0.42, 4, 3.0, 14, 0.3, (*PLANTED, "path"), 0.9),
+    "bicycle": Habit(0.58, 0.48, 4, 3.0, 13, 0.3, (*PLANTED, "path", "road"), 0.7),
+    "traffic light": Habit(0.52, 0.4, 3, 4.0, 16, 2.0, PLANTED, 0.4),
+    "stop sign": Habit(0.55, 0.35, 3, 3.5, 14, 2.0, PLANTED, 0.4),
+    "person": Habit(0.55, 0.72, 7, 3.0, 15, 0.7, (*PLANTED, "path", "road", "cross"), 0.45),
 }
 """Countable class → habit, the largest first, so that what needs room finds it."""
-GROVE = Habit(1.0, 0.75, 7, 4.0, 11, ("lawn", "yard", "sidewalk", "plaza"), 0.9)
+GROVE = Habit(1.0, 0.75, 7, 4.0, 11, 1.5, PLANTED, 0.9)
 
 LEANS = (((0.0,), 34.0), ((0.0,), 9.0), ((-17.0,), 17.0), ((17.0,), 17.0), ((-19.0, 19.0), 12.0))
 """Where in a quarter a class gathers: middles, taken in turn, and half width of a sector, in degrees."""

@@ -10,7 +10,7 @@ from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
 from urbanvlm.scenes.arrays import Floats, f32
-from urbanvlm.scenes.classes import COUNTABLE
+from urbanvlm.scenes.classes import COUNTABLE, ID
 from urbanvlm.scenes.meshes import Mesh, Surface, box, coated, join, prism, slab, turn
 from urbanvlm.scenes.objects import SHAPES
 from urbanvlm.scenes.place import KERB_M, Building, Item, Place, Street
@@ -30,6 +30,8 @@ class Layer:
     """(8, 3) of the bounding box, in the world frame"""
     class_name: str
     """countable class; empty for the background"""
+    points: Floats
+    """(N, 3) vertices that are of the class: a sign's plate, not its post"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def _ray_scene(mesh: Mesh) -> EmbreeScene:
 def _layer(mesh: Mesh, first: int, name: str) -> Layer:
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     choice = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], bool)
-    return Layer(_ray_scene(mesh), first, np.where(choice, high, low), name)
+    own = mesh.faces[mesh.class_id == ID[name]] if name else mesh.faces[:0]
+    return Layer(_ray_scene(mesh), first, np.where(choice, high, low), name, mesh.vertices[np.unique(own)])
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,7 @@ import numpy as np
 
 from urbanvlm.scenes.archetypes import GROVE, HABITS, LEANS, Archetype, Habit
 from urbanvlm.scenes.arrays import Flags, Floats
+from urbanvlm.scenes.camera import FIELD_OF_VIEW_DEG
 from urbanvlm.scenes.place import KERB_M, Item, Place, Street
 
 VARIANTS = 24
@@ -61,7 +62,8 @@ def _find_spot(
     """Draw many spots in a sector around the camera and take the first that suits the class and is free."""
     tries = 48
     bearing = np.radians(towards_deg + rng.uniform(-spread_deg, spread_deg, tries))
-    distance = np.exp(rng.uniform(np.log(habit.near_m), np.log(habit.far_m), tries))
+    near = max(habit.near_m, _nearest_in_view(place, habit.middle_m))
+    distance = np.exp(rng.uniform(np.log(near), np.log(max(habit.far_m, 1.4 * near)), tries))
     x, y = place.to_street(distance * np.sin(bearing), distance * np.cos(bearing))
     heading = np.full(tries, place.street_heading_deg)
     ground = place.street.ground_at(x, y)
@@ -75,7 +77,7 @@ def _find_spot(
     fy = wy[:, None] + steps * np.cos(np.radians(heading))[:, None]
     stands = np.isin(place.street.ground_at(*place.to_street(fx, fy)), habit.ground)
     clear = stands & room.free(fx, fy, habit.radius_m) & (np.hypot(fx, fy) > habit.radius_m + CLEARANCE_M)
-    found = np.flatnonzero(clear.all(axis=1) & (np.hypot(wx, wy) > 0.9 * habit.near_m))
+    found = np.flatnonzero(clear.all(axis=1) & (np.hypot(wx, wy) > 0.9 * near))
     if not len(found):
         return None
     i = found[0]
@@ -88,6 +90,12 @@ def _find_spot(
         _facing(name, float(wx[i]), float(wy[i]), float(heading[i]), rng),
         int(rng.integers(VARIANTS)),
     )
+
+
+def _nearest_in_view(place: Place, height: float) -> float:
+    """How far a point of the height must be from the camera, so as not to fall below the picture."""
+    below = np.radians(FIELD_OF_VIEW_DEG / 2 - place.pitch_deg[1])
+    return float((place.camera_height - height) / np.tan(below))
 
 
 def _to_lane(street: Street, x: Floats, y: Floats, ground: Floats) -> tuple[Floats, Floats, Floats]:

@@ -3,7 +3,7 @@
 All figures are plain functions of the class map, the instance map and the depth map. Only classes with at least one
 pixel are mentioned. "Objects" are the countable classes.
 
-- objects: number of different instances. Specks do not exist: see `render.min_pixels`.
+- objects: number of different instances. Specks and fragments do not exist: see `render.min_pixels`.
 - view_factors: pixels of the class over all pixels; greenery is `classes.GREENERY`.
 - depth_stats.range: 95th minus 5th percentile of depth over all pixels that are not sky (0 if all is sky).
 - depth_stats.closest_object: the object class of the pixel with the smallest depth.

@@ -17,6 +17,13 @@ from urbanvlm.scenes.shade import shade
 NO_TRIANGLE = -1
 NEAR_M = 0.05
 
+FRAGMENT_SHARE = 0.01
+"""An instance on a smaller share of the picture may be a mere fragment, and is then taken out like a speck: if ..."""
+FRAGMENT_UNHIDDEN = 0.15
+"""... a smaller share of its outline within the picture is visible, or ..."""
+FRAGMENT_INSIDE = 0.3
+"""... a smaller share of its vertices lies within the picture."""
+
 ROUGH = 0.045
 """Difference to a neighbour, in tones 0..1, from which a pixel is smoothed."""
 EXTRA_RAYS = np.array([(0.125, -0.375), (0.375, 0.125), (-0.125, 0.375), (-0.375, -0.125)])
@@ -148,15 +155,36 @@ def _labelled(block: Block, triangle: Integers, instance: Integers) -> tuple[NDA
 
 
 def _without_specks(block: Block, rays: _Rays, background: _Hits, layers: dict[int, _Hits]) -> dict[int, _Hits]:
-    """Take specks out again and again: what one uncovers may be a speck, too."""
+    """Take out, again and again, what nobody could name: what one uncovers may be a speck, too."""
     while True:
         _, triangle, instance = _compose(rays, background, layers)
         _, instance_map = _labelled(block, triangle, instance)
         pixels = np.bincount(instance_map, minlength=len(block.objects) + 1)
-        specks = {number for number in layers if 0 < pixels[number] < min_pixels(rays.size)}
-        if not specks:
-            return layers
-        layers = {number: hits for number, hits in layers.items() if number not in specks}
+        kept = {
+            number: hits
+            for number, hits in layers.items()
+            if pixels[number] == 0 or _recognisable(block, rays, number, hits, int(pixels[number]))
+        }
+        if len(kept) == len(layers):
+            return kept
+        layers = kept
+
+
+def _recognisable(block: Block, rays: _Rays, number: int, hits: _Hits, visible: int) -> bool:
+    if visible < min_pixels(rays.size):
+        return False
+    if visible >= FRAGMENT_SHARE * rays.size**2:
+        return True
+    if visible < FRAGMENT_UNHIDDEN * len(_own(block, number, hits)):
+        return False
+    where, depth = rays.camera.project(block.objects[number - 1].points, rays.size)
+    inside = (where > 0).all(axis=1) & (where < rays.size).all(axis=1) & (depth > NEAR_M)
+    return bool(inside.mean() >= FRAGMENT_INSIDE)
+
+
+def _own(block: Block, number: int, hits: _Hits) -> Integers:
+    """The rays that hit the part of an object that is of its class."""
+    return hits.ray[block.mesh.class_id[hits.triangle] == ID[block.objects[number - 1].class_name]]
 
 
 def _hidden(block: Block, layers: Mapping[int, _Hits], instance_map: Integers) -> dict[tuple[int, int], int]:
@@ -166,8 +194,7 @@ def _hidden(block: Block, layers: Mapping[int, _Hits], instance_map: Integers) -
     for a, hits in layers.items():
         if not visible[a]:
             continue
-        own = block.mesh.class_id[hits.triangle] == ID[block.objects[a - 1].class_name]
-        shown = np.bincount(instance_map[hits.ray[own]])
+        shown = np.bincount(instance_map[_own(block, a, hits)])
         pairs.update({(a, int(b)): int(shown[b]) for b in np.flatnonzero(shown) if b not in (0, a)})
     return pairs
 

@@ -26,6 +26,8 @@ from urbanvlm.scenes.labels import metadata_of
 from urbanvlm.scenes.render import render_view
 from urbanvlm.scenes.sample import sample_place
 
+Rows = list[dict[str, Any]]
+
 PNG_UP_TO = 128
 """Small pictures are stored without loss; larger ones as JPEG, a tenth of the size."""
 
@@ -53,17 +55,17 @@ def synthesize(scenes: Scenes, seed: int, out: Path, *, processes: int = 1, prog
     """
     job = _Job(scenes, seed, out, _fingerprint(scenes, seed))
     _prepare(job)
-    missing = [number for number in range(scenes.places) if _finished(job, number) is None]
+    rows = {number: found for number in range(scenes.places) if (found := _finished(job, number)) is not None}
+    missing = [number for number in range(scenes.places) if number not in rows]
     if missing:
         (out / "metadata.jsonl").unlink(missing_ok=True)
     progress = progress or Progress(None, total=scenes.places, unit="places")
-    done = scenes.places - len(missing)
-    progress.update(done)
-    for _ in _render_all(job, missing, processes):
-        done += 1
-        progress.update(done)
-    rows = [row for number in range(scenes.places) for row in _rows_of(job, number)]
-    write_jsonl(out / "metadata.jsonl", sorted(rows, key=lambda row: row["image_id"]))
+    progress.update(len(rows))
+    for number, rendered in _render_all(job, missing, processes):
+        rows[number] = rendered
+        progress.update(len(rows))
+    every_row = [row for place_rows in rows.values() for row in place_rows]
+    write_jsonl(out / "metadata.jsonl", sorted(every_row, key=lambda row: str(row["image_id"])))
 
 
 def _fingerprint(scenes: Scenes, seed: int) -> str:
@@ -89,7 +91,7 @@ def _prepare(job: _Job) -> None:
         raise UserError(job.out / "images", "is not writable", "choose another output folder")
 
 
-def _finished(job: _Job, number: int) -> list[dict[str, Any]] | None:
+def _finished(job: _Job, number: int) -> Rows | None:
     """The place's metadata rows, if it was finished with this fingerprint and its pictures are as they were written."""
     try:
         record = json.loads(job.record(number).read_text(encoding="utf-8"))
@@ -98,19 +100,14 @@ def _finished(job: _Job, number: int) -> list[dict[str, Any]] | None:
         for name, digest in record["pictures"].items():
             if hashlib.sha256((job.out / "images" / name).read_bytes()).hexdigest() != digest:
                 return None
-        rows: list[dict[str, Any]] = record["rows"]
-        return rows
+        rows: Rows = record["rows"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-
-
-def _rows_of(job: _Job, number: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(job.record(number).read_text(encoding="utf-8"))["rows"]
     return rows
 
 
-def _render_all(job: _Job, numbers: list[int], processes: int) -> Iterator[int]:
-    """Render the places, yielding each number when it is safely on disk."""
+def _render_all(job: _Job, numbers: list[int], processes: int) -> Iterator[tuple[int, Rows]]:
+    """Render the places, yielding each one's number and rows when it is safely on disk."""
     if processes == 1 or len(numbers) <= 1:
         for number in numbers:
             yield _render_place(job, number)
@@ -137,11 +134,12 @@ def _die_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _render_place(job: _Job, number: int) -> int:
+def _render_place(job: _Job, number: int) -> tuple[int, Rows]:
     place = sample_place(number, job.seed, job.scenes.camera)
     block = build_block(place)
     suffix = "png" if job.scenes.image_size <= PNG_UP_TO else "jpg"
-    rows, digests = [], {}
+    rows: Rows = []
+    digests = {}
     for heading in job.scenes.headings:
         view = render_view(block, place.camera(heading), job.scenes.image_size)
         name = f"{place.name}_heading{heading}.{suffix}"
@@ -151,7 +149,7 @@ def _render_place(job: _Job, number: int) -> int:
         rows.append(metadata_of(view, name, place.name).to_json())
     record = {"fingerprint": job.fingerprint, "pictures": digests, "rows": rows}
     write_atomic(job.record(number), json.dumps(record))
-    return number
+    return number, rows
 
 
 def _encode(image: Image.Image, suffix: str) -> bytes:

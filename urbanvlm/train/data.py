@@ -66,7 +66,7 @@ def epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def validation_choice(examples: int, most: int, seed: int) -> list[int]:
-    """The validation examples of a run: all, or a fixed random choice, since a file's first rows may be of one place."""
+    """The validation examples of a run: all, or a fixed random choice, as a file's first rows may be of one place."""
     order = np.random.default_rng(derived_seed(seed, "validation")).permutation(examples)
     return sorted(order[:most].tolist())
 
@@ -81,7 +81,7 @@ def validation_batches(examples: int, micro_batch_size: int, rank: int, world_si
 def data_fingerprint(rows: Iterable[tuple[Example, str, str]], images: Path) -> str:
     """sha256 over (example, prompt, target) rows and the size of each picture, hexadecimal.
 
-    Pictures count by size alone: reading them all would take minutes on a large set. Raises UserError for a missing one.
+    Pictures count by size alone: reading them all takes minutes on a large set. Raises UserError for a missing one.
     """
     digest, sizes = hashlib.sha256(), {}
     for example, prompt, target in rows:

@@ -76,9 +76,16 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def build_engine(model: nn.Module, train: Train, precision: str, device: torch.device) -> Any:
-    """A DeepSpeed engine around the model, with torch's AdamW. The process group must exist."""
-    import deepspeed
+    """A DeepSpeed engine around the model, with torch's AdamW; the process group must exist.
 
+    Raises UserError where this machine cannot train in that precision.
+    """
+    import deepspeed
+    from deepspeed.accelerator import get_accelerator
+
+    supported = {"bf16": get_accelerator().is_bf16_supported, "fp16": get_accelerator().is_fp16_supported}
+    if precision in supported and not supported[precision]():
+        raise UserError("models.precision", f"this machine cannot train in {precision}", "use another precision")
     elements = sum(p.numel() for p in model.parameters() if p.requires_grad)
     config = deepspeed_config(train, precision, elements, device.type == "cuda")
     optimizer = torch.optim.AdamW(

@@ -1,0 +1,153 @@
+"""Pictures: found with or without extension, never outside their folder, refused where they are broken."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from random import Random
+
+import pytest
+from PIL import Image
+
+from urbanvlm.dataset.images import check_images, open_image, resolve_image
+from urbanvlm.errors import UserError
+from urbanvlm.records import Example
+
+RED, BLUE = (220, 20, 20), (20, 20, 220)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    (folder / "street").mkdir(parents=True)
+    picture = Image.new("RGB", (40, 20), RED)
+    picture.paste(BLUE, (20, 0, 40, 20))
+    for name in ("a.jpg", "b.jpeg", "c.png", "d.webp", "street/e.png", "v1.2.png"):
+        picture.save(folder / name)
+    picture.save(tmp_path / "secret.png")
+    return folder
+
+
+def example(image_id: str) -> Example:
+    return Example(f"{image_id}#0", image_id, "p", "?", "Yes", "perceptual", "presence.binary")
+
+
+def near(pixel: object, colour: tuple[int, int, int]) -> bool:
+    assert isinstance(pixel, tuple)
+    return all(abs(a - b) < 40 for a, b in zip(pixel, colour, strict=True))
+
+
+@pytest.mark.parametrize("image_id", ["a", "b", "c", "d", "street/e", "v1.2"])
+def test_the_extension_may_be_missing(images: Path, image_id: str) -> None:
+    found = resolve_image(images, image_id)
+    assert found.parent == (images / image_id).parent and found.stem == Path(image_id).name
+    assert resolve_image(images, found.relative_to(images).as_posix()) == found
+    picture = open_image(images, image_id)
+    assert (picture.mode, picture.size) == ("RGB", (40, 20))
+    assert near(picture.getpixel((5, 10)), RED) and near(picture.getpixel((35, 10)), BLUE)
+
+
+@pytest.mark.parametrize(
+    "image_id",
+    ["", ".", "..", "../secret.png", "../secret", "street/../../secret.png", "/etc/passwd", "a\0b", "..\\secret.png"],
+)
+def test_an_id_cannot_leave_the_folder(images: Path, image_id: str) -> None:
+    for look in (lambda: resolve_image(images, image_id), lambda: check_images([example(image_id)], images)):
+        with pytest.raises(UserError, match="not a path inside the image folder"):
+            look()
+
+
+def test_an_absolute_path_into_the_folder_is_refused_too(images: Path) -> None:
+    with pytest.raises(UserError, match="not a path inside"):
+        resolve_image(images, str(images / "a.jpg"))
+
+
+def test_links_may_stay_inside_but_not_lead_out(images: Path) -> None:
+    (images / "inside.png").symlink_to("c.png")
+    (images / "out.png").symlink_to(images.parent / "secret.png")
+    (images / "up").symlink_to(images.parent)
+    assert open_image(images, "inside").size == (40, 20)
+    for image_id in ("out.png", "out", "up/secret.png"):
+        with pytest.raises(UserError, match="leads out of the image folder"):
+            open_image(images, image_id)
+
+
+def test_the_folder_itself_may_be_a_link(images: Path) -> None:
+    link = images.parent / "link"
+    link.symlink_to(images)
+    assert open_image(link, "a").size == (40, 20)
+
+
+@pytest.mark.parametrize("image_id", ["zzz.jpg", "street", "a.png", "x" * 300, "\ud800.jpg"])
+def test_a_missing_picture_is_named_with_its_folder(images: Path, image_id: str) -> None:
+    with pytest.raises(UserError) as error:
+        resolve_image(images, image_id)
+    assert str(images) in str(error.value)
+    assert image_id in str(error.value)
+
+
+def test_the_first_of_many_that_is_wrong(images: Path) -> None:
+    check_images([example(name) for name in ("a", "b.jpeg", "c", "d", "street/e.png", "a")], images)
+    with pytest.raises(UserError, match=r"zzz\.png: no such picture"):
+        check_images([example("a"), example("zzz.png")], images)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "c.png", "d.webp"])
+def test_a_truncated_picture_is_refused_early_and_late(images: Path, name: str) -> None:
+    picture = Image.effect_noise((64, 64), 90).convert("RGB")
+    picture.save(images / name)
+    data = (images / name).read_bytes()
+    (images / name).write_bytes(data[: len(data) // 2])
+    for look in (lambda: open_image(images, name), lambda: check_images([example(name)], images)):
+        with pytest.raises(UserError, match=rf"{name}: is not a whole picture"):
+            look()
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+def test_a_file_that_is_no_picture(images: Path, content: bytes) -> None:
+    (images / "a.jpg").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.jpg: is not a whole picture"):
+        open_image(images, "a")
+
+
+def test_damaged_bytes_give_a_picture_or_a_user_error(images: Path) -> None:
+    chance = Random(0)
+    for name in ("a.jpg", "c.png", "d.webp"):
+        whole = (images / name).read_bytes()
+        for _ in range(60):
+            data = bytearray(whole)
+            for _ in range(3):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+            (images / name).write_bytes(data)
+            try:
+                assert open_image(images, name).mode == "RGB"
+            except UserError as error:
+                assert name in str(error)
+
+
+def test_a_decompression_bomb_is_refused(images: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    for side in (12_000, 60_000):
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+        (images / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+        with pytest.raises(UserError, match="too many pixels"):
+            open_image(images, "bomb")
+
+
+def test_exif_turns_the_picture(images: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    Image.open(images / "c.png").save(images / "turned.jpg", exif=exif, quality=95)
+    picture = open_image(images, "turned")
+    assert picture.size == (20, 40)
+    assert near(picture.getpixel((10, 5)), RED) and near(picture.getpixel((10, 35)), BLUE)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1"])
+def test_every_mode_becomes_rgb(images: Path, mode: str) -> None:
+    Image.new("RGB", (8, 8), "white").convert(mode).save(images / "m.png")
+    picture = open_image(images, "m")
+    assert picture.mode == "RGB" and picture.getpixel((3, 3)) == (255, 255, 255)
