@@ -61,5 +61,5 @@ lock: ## make the locks from containers/*.in again
 	@containers/lock.sh
 
 clean: ## remove the virtual environment and caches; runs/ stays
-	rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv.old .venv.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find slurm urbanvlm tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Make the locks from the .in files: every package pinned with its hashes, for every Python from 3.10 on.
-# What is pinned already stays as it is; to renew a package, delete its entry, or a whole lock.
+# What is pinned already stays as it is; to renew a package, delete its entry.
 set -euo pipefail
 cd "$(dirname "$0")"
 PYTHON=${PYTHON:-python3}
-unset PYTHONPATH # only what the locks name
 export UV_PYTHON_DOWNLOADS=never
 
 work=$(mktemp -d)
@@ -13,7 +12,8 @@ trap 'rm -rf "$work"' EXIT
 # uv itself comes from the lock it is about to renew.
 awk '/^uv==/,/[^\\]$/' dev.lock > "$work/uv.lock"
 "$PYTHON" -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$work/uv.lock"
+pip() { "$work/venv/bin/python" -m pip "$@"; }
+pip install --quiet --disable-pip-version-check --require-hashes -r "$work/uv.lock"
 compile() { "$work/venv/bin/uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header "$@" > /dev/null; }
 
 # torch and the CUDA libraries only its registry build needs are resolved with everything else, then split off.
@@ -27,8 +27,8 @@ awk -v cuda="$work/cuda" -v rest="$work/rest" \
 cpu="$(grep '^torch==' torch.in)+cpu"
 {
     grep -qxF "$cpu \\" torch-cpu.lock && grep -o 'sha256:[0-9a-f]*' torch-cpu.lock
-    if "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work" "$cpu" 2> /dev/null; then
-        "$PYTHON" -m pip hash "$work"/torch-*.whl | grep -o 'sha256:[0-9a-f]*'
+    if pip download --quiet --disable-pip-version-check --no-deps --dest "$work" "$cpu" 2> /dev/null; then
+        pip hash "$work"/torch-*.whl | grep -o 'sha256:[0-9a-f]*'
     else
         echo "lock: pip finds no $cpu here; torch-cpu.lock keeps its hashes" >&2
     fi

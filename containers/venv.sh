@@ -14,8 +14,8 @@ digest() { cat "$@" | sha256sum | cut -d' ' -f1; }
 locks=$(digest containers/{requirements,torch-cpu,torch-cuda}.lock)
 dev_lock=$(digest containers/dev.lock)
 
-# The stamps, "$locks $flavour" and "$dev_lock". The first is empty while .venv is being made; a .venv without it is not
-# ours to delete.
+# The stamps: "$locks $flavour" and "$dev_lock". The first is empty while .venv is being made; a .venv without it is
+# somebody else's.
 is_made() {
     local made
     read -r made 2> /dev/null < .venv/made-from || return 1
@@ -62,9 +62,12 @@ make_venv() {
         die "$PYTHON is not Python 3.10 or newer; name one: make venv PYTHON=python3.11"
     "$PYTHON" -c 'import venv, ensurepip' 2> /dev/null ||
         die "$PYTHON lacks venv; install it (Debian: apt-get install python3-venv) or name another: PYTHON=…"
-    [[ ! -e .venv || -e .venv/made-from ]] || die ".venv was not made by make; move it away or remove it"
+    [[ ! -e .venv || -e .venv/made-from ]] || rmdir .venv 2> /dev/null ||
+        die ".venv was not made by make; move it away or remove it"
     say "making .venv with $("$PYTHON" --version)"
-    rm -rf .venv
+    rm -rf .venv.old
+    if [[ -e .venv ]]; then mv .venv .venv.old; fi # whole, so that a stop while removing it leaves no .venv without stamp
+    rm -rf .venv.old
     mkdir .venv
     : > .venv/made-from
     "$PYTHON" -m venv .venv

@@ -115,7 +115,12 @@ def test_a_failure_below_is_a_failure_of_make(checkout: Checkout) -> None:
 def test_tensorboard_over_one_run_by_id_or_folder_or_over_all(checkout: Checkout) -> None:
     run = checkout.folder / "runs" / "demo-1"
     run.mkdir(parents=True)
-    for value, folder in (("demo-1", "runs/demo-1"), ("runs/demo-1", "runs/demo-1"), ("", "runs/"), (str(run), str(run))):
+    for value, folder in {
+        "demo-1": "runs/demo-1",
+        "runs/demo-1": "runs/demo-1",
+        "": "runs/",
+        str(run): str(run),
+    }.items():
         assert checkout.make("tensorboard", f"RUN={value}")[0] == 0
         assert checkout.heard() == ["-m", "tensorboard.main", "--logdir", folder]
     code, _, err = checkout.make("tensorboard", "RUN=nowhere")

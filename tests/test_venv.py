@@ -163,8 +163,11 @@ def test_what_developers_need_comes_on_top_and_follows_its_lock(checkout: Checko
 
 
 def test_half_made_is_made_again(checkout: Checkout) -> None:
+    (checkout.folder / ".venv").mkdir()
     assert checkout.make(SHARED_FAILS="1")[0] == 2
     assert checkout.flavour is None
+    assert checkout.make()[0] == 0
+    shutil.rmtree(checkout.folder / ".venv")
     process = checkout.start(SLOW="30")
     while "-m venv .venv" not in "".join(checkout.asked()):
         assert process.poll() is None

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from urbanvlm.dataset.images import check_images
-from urbanvlm.dataset.prompts import load_prompts
+from urbanvlm.dataset.prompts import Prompts, load_prompts
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
@@ -25,12 +25,11 @@ def check_inputs(experiment: Experiment, where: object) -> list[str]:
     remarks: list[str] = []
     for index, model in enumerate(experiment.models):
         check_family(model.family)
-    if experiment.evaluate.prompts is not None:
-        load_prompts(Path(experiment.evaluate.prompts))
+    prompts = load_prompts(Path(experiment.evaluate.prompts) if experiment.evaluate.prompts is not None else None)
     if experiment.data.scenes is not None:
         _check_scenes(experiment.data.scenes, where)
     else:
-        remarks = _check_files(experiment)
+        remarks = _check_files(experiment, prompts)
     _check_writable(Path(experiment.output).absolute(), where)
     return remarks
 
@@ -45,19 +44,23 @@ def _check_scenes(scenes: Scenes, where: object) -> None:
             raise UserError(f"{where}: data.scenes.subtypes", f"unknown subtype {name!r}", suggest(name, generated))
 
 
-def _check_files(experiment: Experiment) -> list[str]:
+def _check_files(experiment: Experiment, prompts: Prompts) -> list[str]:
     data = experiment.data
     assert data.images is not None and data.test_file is not None
     images = resolve_folder(data.images)
     if not images.is_dir():
         raise UserError(images, "no such folder", "set data.images to the folder of the pictures")
-    for file in _files(experiment):
-        check_images(read_examples(file), images)
-    usable, refused = with_gold(read_examples(Path(data.test_file)))
+    rows = {file: read_examples(file) for file in _files(experiment)}
+    for examples in rows.values():
+        check_images(examples, images)
+    for learnt in (data.train_file, data.val_file) if experiment.mode == "fine-tune" else ():
+        for example in rows[Path(learnt)] if learnt is not None else ():
+            prompts.target(example, data.chain_of_thought)
+    usable, refused = with_gold(rows[Path(data.test_file)])
     if not usable:
         raise UserError(data.test_file, "has no row whose answer fits its subtype", f"first: {refused[0]}")
-    rows = f"{len(refused)} row{'s' if len(refused) > 1 else ''}"
-    return [f"{data.test_file}: {rows} will not be asked, first: {refused[0]}"] if refused else []
+    words = f"{len(refused)} row{'s' if len(refused) > 1 else ''}"
+    return [f"{data.test_file}: {words} will not be asked, first: {refused[0]}"] if refused else []
 
 
 def _files(experiment: Experiment) -> list[Path]:

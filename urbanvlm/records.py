@@ -206,6 +206,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     raise UserError(
                         f"{path}:{number}", f"not JSON ({error.msg} at column {error.colno})", "mend or remove the line"
                     ) from None
+                except (ValueError, RecursionError) as error:
+                    # A number of thousands of digits, or brackets nested as deep.
+                    raise UserError(f"{path}:{number}", f"not JSON we can hold ({error})", "mend the line") from None
                 if not isinstance(row, dict):
                     raise UserError(f"{path}:{number}", "not a JSON object", "each line is one object")
                 yield number, row

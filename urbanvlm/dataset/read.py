@@ -82,9 +82,9 @@ def _example(row: Mapping[str, Any], where: str, rows_of_image: dict[str, int]) 
     if (scored := subtype.removeprefix("paraphrase.from_")) not in SUBTYPES:
         close = difflib.get_close_matches(scored, SUBTYPES, n=1, cutoff=0.5)
         raise UserError(where, f"unknown subtype {subtype!r}", f"did you mean {close[0]}?" if close else "mend the row")
-    if not stays_inside(image_id):
-        raise UserError(where, f"image_id {image_id!r} is not a path inside the image folder", "mend the row")
     number = rows_of_image.get(image_id, 0)
+    if number == 0 and not stays_inside(image_id):
+        raise UserError(where, f"image_id {image_id!r} is not a path inside the image folder", "mend the row")
     rows_of_image[image_id] = number + 1
     return Example(
         id=row.get("id") or f"{image_id}#{number}",

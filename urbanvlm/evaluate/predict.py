@@ -36,22 +36,22 @@ def predict(run: RunFolder, model: Model, phase: str, shard: int, progress: Prog
     file = run.shard_file(model.label, phase, shard)
     if is_complete(file):
         return
-    task = _Task.read(run, model, phase, shard)
+    asked = _Shard.read(run, model, phase, shard)
     file.parent.mkdir(parents=True, exist_ok=True)
     _drop_torn_line(file)
-    answered = task.answered(file)
-    progress.update(len(answered), total=len(task.examples), force=True)
-    if len(answered) < len(task.examples):
+    answered = asked.answered(file)
+    progress.update(len(answered), total=len(asked.examples), force=True)
+    if len(answered) < len(asked.examples):
         with file.open("a", encoding="utf-8") as out:
-            for done, prediction in enumerate(_answers(run, model, phase, task, answered), start=len(answered) + 1):
+            for done, prediction in enumerate(_answers(run, model, phase, asked, answered), start=len(answered) + 1):
                 out.write(json.dumps(prediction.to_json(), ensure_ascii=False) + "\n")
                 out.flush()
                 progress.update(done)
-    mark_complete(file, {"answers": len(task.examples), "model_id": task.model_id})
+    mark_complete(file, {"answers": len(asked.examples), "model_id": asked.model_id})
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Shard:
     """What one shard asks, and of which weights."""
 
     shard: int
@@ -62,7 +62,7 @@ class _Task:
     model_id: str
 
     @classmethod
-    def read(cls, run: RunFolder, model: Model, phase: str, shard: int) -> _Task:
+    def read(cls, run: RunFolder, model: Model, phase: str, shard: int) -> _Shard:
         experiment, settings = run.experiment, run.experiment.evaluate
         prompts = load_prompts(Path(settings.prompts) if settings.prompts else None)
         asked = asked_examples(run).examples
@@ -98,22 +98,22 @@ class _Task:
         return None
 
 
-def _answers(run: RunFolder, model: Model, phase: str, task: _Task, answered: set[str]) -> Iterator[Prediction]:
+def _answers(run: RunFolder, model: Model, phase: str, asked: _Shard, answered: set[str]) -> Iterator[Prediction]:
     """The missing answers in the shard's order; a batch's answers come together."""
-    loaded = _load(run, model, phase, task.shard)
-    family, settings = loaded.family, task.settings
-    family.check_lengths(loaded, sorted(set(task.prompts.values())), None, settings.max_new_tokens)
-    for batch in batches(task.examples, settings.batch_size):
+    loaded = _load(run, model, phase, asked.shard)
+    family, settings = loaded.family, asked.settings
+    family.check_lengths(loaded, sorted(set(asked.prompts.values())), None, settings.max_new_tokens)
+    for batch in batches(asked.examples, settings.batch_size):
         missing = {e.id for e in batch} - answered
         if not missing:
             continue
         images = [open_image(run.images, e.image_id) for e in batch]
-        prompts = [task.prompts[e.id] for e in batch]
+        prompts = [asked.prompts[e.id] for e in batch]
         inputs = family.encode_prompts(loaded, images, prompts)
         texts = family.generate(loaded, inputs, settings.max_new_tokens)
         for example, prompt, text in zip(batch, prompts, texts, strict=True):
             if example.id in missing:
-                yield Prediction(example.id, text, task.model_id, prompt_hash(prompt))
+                yield Prediction(example.id, text, asked.model_id, prompt_hash(prompt))
 
 
 def _load(run: RunFolder, model: Model, phase: str, shard: int) -> LoadedModel:

@@ -31,29 +31,32 @@ class Archetype:
 
 ARCHETYPES = {
     "canyon": Archetype(
-        1.1, (6, 8), 2, (2.0, 3.2), (("front", "front"),), (0, 0.5), (5, 11), (-2, 12), gap=0.02, green=0, grove=0.08
+        weight=1.1, road_m=(6, 8), lanes=2, sidewalk_m=(2.0, 3.2), sides=(("front", "front"),), yard_m=(0, 0.5),
+        floors=(5, 11), pitch_deg=(-2, 12), gap=0.02, green=0, grove=0.08,
     ),
     "avenue": Archetype(
-        1.2, (11, 15), 4, (3.5, 5), (("front", "front"), ("front", "plaza")), (0, 3), (3, 7), (-3, 19),
-        gap=0.12, green=0.3, grove=0.3,
+        weight=1.2, road_m=(11, 15), lanes=4, sidewalk_m=(3.5, 5), sides=(("front", "front"), ("front", "plaza")),
+        yard_m=(0, 3), floors=(3, 7), pitch_deg=(-3, 19), gap=0.12, green=0.3, grove=0.35,
     ),
     "residential": Archetype(
-        1.2, (6, 8), 2, (1.8, 2.6), (("front", "front"), ("front", "park")), (3, 7), (1, 3), (-4, 20),
-        gap=0.25, green=1, grove=0.32, gable=0.8,
+        weight=1.2, road_m=(6, 8), lanes=2, sidewalk_m=(1.8, 2.6), sides=(("front", "front"), ("front", "park")),
+        yard_m=(3, 7), floors=(1, 3), pitch_deg=(-4, 20), gap=0.25, green=1, grove=0.4, gable=0.8,
     ),
     "green side": Archetype(
-        1.2, (7, 10), 2, (2.2, 3.5), (("park", "front"), ("front", "park")), (0, 4), (3, 6), (-5, 20),
-        gap=0.15, green=0.6, grove=0.32,
+        weight=1.2, road_m=(7, 10), lanes=2, sidewalk_m=(2.2, 3.5), sides=(("park", "front"), ("front", "park")),
+        yard_m=(0, 4), floors=(3, 6), pitch_deg=(-5, 20), gap=0.15, green=0.6, grove=0.4,
     ),
     "park": Archetype(
-        0.8, (2.5, 4.5), 0, (0.0, 0.0), (("park", "park"),), (0, 0), (3, 7), (-12, 14), gap=0.3, green=1, grove=0.45
+        weight=0.8, road_m=(2.5, 4.5), lanes=0, sidewalk_m=(0, 0), sides=(("park", "park"),), yard_m=(0, 0),
+        floors=(3, 7), pitch_deg=(-12, 14), gap=0.3, green=1, grove=0.45,
     ),
     "park road": Archetype(
-        0.9, (6, 8), 2, (1.5, 2.5), (("park", "park"),), (0, 0), (3, 7), (-12, 14), gap=0.3, green=1, grove=0.4
+        weight=0.9, road_m=(6, 8), lanes=2, sidewalk_m=(1.5, 2.5), sides=(("park", "park"),), yard_m=(0, 0),
+        floors=(3, 7), pitch_deg=(-12, 14), gap=0.3, green=1, grove=0.45,
     ),
     "square": Archetype(
-        1.1, (6, 9), 2, (3, 5), (("plaza", "plaza"), ("plaza", "park")), (0, 2), (1, 4), (8, 28),
-        gap=0.4, green=0.1, grove=0.08,
+        weight=1.4, road_m=(6, 9), lanes=2, sidewalk_m=(3, 5), sides=(("plaza", "plaza"), ("plaza", "park")),
+        yard_m=(0, 2), floors=(1, 3), pitch_deg=(8, 28), gap=0.45, green=0.1, grove=0.18,
     ),
 }  # fmt: skip
 
@@ -83,6 +86,7 @@ class Habit:
 DRIVEN = ("road", "cross", "plaza")
 PLANTED = ("lawn", "yard", "sidewalk", "plaza")
 HABITS = {
+    # presence, more, most, near_m, far_m, middle_m, ground, radius_m, half_length_m
     "bus": Habit(0.54, 0.12, 2, 7.0, 22, 1.4, DRIVEN, 1.6, 5.2),
     "truck": Habit(0.6, 0.15, 2, 6.0, 20, 1.3, DRIVEN, 1.5, 3.6),
     "car": Habit(0.78, 0.72, 6, 4.0, 20, 0.6, DRIVEN, 1.2, 2.1),

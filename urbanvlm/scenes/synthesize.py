@@ -7,6 +7,7 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -124,6 +125,7 @@ def _render_all(job: _Job, numbers: list[int], processes: int) -> Iterator[tuple
 
 def _die_with_parent() -> None:
     """Leave when the parent is gone: a pool's worker would otherwise wait for work for ever after kill -9."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent deals with it
     parent = multiprocessing.parent_process()
 
     def wait() -> None:

@@ -1,92 +1,81 @@
-"""Which examples a step learns from: a pure function of the seed, the step and the rank."""
+"""What a training run learns from: its examples as prompts and targets, checked and hashed before the first step."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from urbanvlm.dataset.images import resolve_image
+from urbanvlm.dataset.images import open_image, resolve_image
+from urbanvlm.dataset.prompts import Prompts, load_prompts
+from urbanvlm.dataset.read import read_examples
+from urbanvlm.models.family import LoadedModel
 from urbanvlm.records import Example
-from urbanvlm.runtime.determinism import derived_seed
+from urbanvlm.run_folder import RunFolder
+from urbanvlm.train.batching import validation_choice
 
 
 @dataclass(frozen=True)
-class Batching:
-    """How a train batch is cut: rank r's micro batch a of a step is block `a * world_size + r` of that batch.
+class TrainingData:
+    """The training examples, and the validation examples that each validation uses."""
 
-    The blocks together are the train batch whatever the cut, so a step learns from the same examples under every
-    split into micro batches and ranks.
-    """
+    examples: Sequence[Example]
+    validation: Sequence[Example]
+    images: Path
+    prompts: Prompts
+    chain_of_thought: bool
 
-    examples: int
-    """in the training split"""
-    micro_batch_size: int
-    accumulation: int
-    world_size: int
-    seed: int
+    @classmethod
+    def of(cls, run: RunFolder, validation_examples: int) -> TrainingData:
+        """Read a run's splits. Raises UserError naming file and line."""
+        experiment = run.experiment
+        own_prompts = experiment.evaluate.prompts
+        validation = read_examples(run.split_file("val"))
+        return cls(
+            read_examples(run.split_file("train")),
+            [validation[i] for i in validation_choice(len(validation), validation_examples, experiment.seed)],
+            run.images,
+            load_prompts(Path(own_prompts) if own_prompts else None),
+            experiment.data.chain_of_thought,
+        )
 
-    @property
-    def train_batch_size(self) -> int:
-        return self.micro_batch_size * self.accumulation * self.world_size
+    def prompt(self, example: Example) -> str:
+        return self.prompts.render(example, self.chain_of_thought)
 
-    def total_steps(self, epochs: int | None, max_steps: int | None) -> int:
-        """Optimizer steps of the training; of the last train batch of the last epoch, see `step_batches`."""
-        if max_steps is not None:
-            return max_steps
-        assert epochs is not None
-        return -(-epochs * self.examples // self.train_batch_size)
+    def target(self, example: Example) -> str:
+        return self.prompts.target(example, self.chain_of_thought)
 
-    def step_batches(self, step: int, rank: int) -> list[list[int]]:
-        """Indices into the training split of each micro batch of optimizer step `step`, counted from 0.
+    def encode(self, loaded: LoadedModel, examples: Sequence[Example], device: torch.device) -> dict[str, Tensor]:
+        """A training batch on the device; see `ModelFamily.encode_training`."""
+        batch = loaded.family.encode_training(
+            loaded,
+            [open_image(self.images, e.image_id) for e in examples],
+            [self.prompt(e) for e in examples],
+            [self.target(e) for e in examples],
+        )
+        return {name: tensor.to(device) for name, tensor in batch.items()}
 
-        The epochs are read as one endless row, each a new permutation of all examples. So every train batch is full,
-        one may end an epoch and begin the next, and N epochs show each example N times; only to fill the very last
-        train batch, fewer examples than one batch of the epoch after the last are shown once more.
+    def check_lengths(self, loaded: LoadedModel) -> None:
+        """Raise UserError for a prompt and target that the model cannot read: better now than in mid-epoch."""
+        pairs = sorted({(self.prompt(e), self.target(e)) for e in (*self.examples, *self.validation)})
+        loaded.family.check_lengths(loaded, [prompt for prompt, _ in pairs], [target for _, target in pairs])
+
+    def fingerprint(self) -> str:
+        """sha256, hexadecimal, over each example's id, prompt and target and the size of each picture.
+
+        Pictures count by size alone: reading them all takes minutes on a large set. Raises UserError for a missing one.
         """
-        start = step * self.train_batch_size
-        blocks = (accumulated * self.world_size + rank for accumulated in range(self.accumulation))
-        firsts = (start + block * self.micro_batch_size for block in blocks)
-        return [[self._at(first + i) for i in range(self.micro_batch_size)] for first in firsts]
-
-    def _at(self, position: int) -> int:
-        epoch, offset = divmod(position, self.examples)
-        return int(epoch_order(self.examples, self.seed, epoch)[offset])
-
-
-@lru_cache(maxsize=2)
-def epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:
-    """The permutation of range(examples), int64, in which an epoch reads them."""
-    return np.random.default_rng(derived_seed(seed, "order", epoch)).permutation(examples)
-
-
-def validation_choice(examples: int, most: int, seed: int) -> list[int]:
-    """The validation examples of a run: all, or a fixed random choice, as a file's first rows may be of one place."""
-    order = np.random.default_rng(derived_seed(seed, "validation")).permutation(examples)
-    return sorted(order[:most].tolist())
-
-
-def validation_batches(examples: int, micro_batch_size: int, rank: int, world_size: int) -> list[list[int]]:
-    """This rank's share of range(examples): as many batches on every rank, as ZeRO-3 demands, so some may be empty."""
-    size = micro_batch_size * world_size
-    starts = range(rank * micro_batch_size, -(-examples // size) * size, size)
-    return [list(range(start, min(start + micro_batch_size, examples))) for start in starts]
-
-
-def data_fingerprint(rows: Iterable[tuple[Example, str, str]], images: Path) -> str:
-    """sha256 over (example, prompt, target) rows and the size of each picture, hexadecimal.
-
-    Pictures count by size alone: reading them all takes minutes on a large set. Raises UserError for a missing one.
-    """
-    digest, sizes = hashlib.sha256(), {}
-    for example, prompt, target in rows:
-        digest.update(json.dumps([example.id, example.image_id, prompt, target]).encode())
-        if example.image_id not in sizes:
-            sizes[example.image_id] = resolve_image(images, example.image_id).stat().st_size
-    digest.update(json.dumps(sizes, sort_keys=True).encode())
-    return digest.hexdigest()
+        digest = hashlib.sha256()
+        sizes: dict[str, int] = {}
+        for example in (*self.examples, *self.validation):
+            row = [example.id, example.image_id, self.prompt(example), self.target(example)]
+            digest.update(json.dumps(row).encode() + b"\n")
+            if example.image_id not in sizes:
+                sizes[example.image_id] = resolve_image(self.images, example.image_id).stat().st_size
+        digest.update(json.dumps(sizes, sort_keys=True).encode())
+        return digest.hexdigest()

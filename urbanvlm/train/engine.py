@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Train
@@ -88,9 +88,8 @@ def build_engine(model: nn.Module, train: Train, precision: str, device: torch.d
         raise UserError("models.precision", f"this machine cannot train in {precision}", "use another precision")
     elements = sum(p.numel() for p in model.parameters() if p.requires_grad)
     config = deepspeed_config(train, precision, elements, device.type == "cuda")
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, train.weight_decay), lr=train.learning_rate, betas=train.betas
-    )
+    groups = parameter_groups(model, train.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, betas=train.betas, fused=True)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
     return engine
 
@@ -101,21 +100,16 @@ def set_learning_rate(engine: Any, rate: float) -> None:
 
 
 def apply_gradients(engine: Any) -> float:
-    """Clip, update, clear: the optimizer step at the end of a train batch. Returns the norm before clipping, global.
+    """Clip, update, clear: the end of an optimizer step. Returns the norm before clipping, of all ranks' gradient.
 
-    DeepSpeed reports no norm at stage 0; there every rank holds whole gradients.
+    At stage 0, where every rank holds all of the gradient, DeepSpeed reports no norm; -1 is its word for infinite.
     """
     norm = None
     if engine.zero_optimization_stage() == 0:
-        gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = torch.nn.utils.get_total_norm(p.grad for p in engine.module.parameters() if p.grad is not None)
     engine.step()
-    return float(engine.get_global_grad_norm() if norm is None else norm)
-
-
-def learnt_tokens(batch: dict[str, Tensor]) -> int:
-    """Label positions that count in the loss, over which transformers' loss is the mean."""
-    return int((batch["labels"] != -100).sum())
+    reported = float(engine.get_global_grad_norm() if norm is None else norm)
+    return reported if reported >= 0 else math.inf
 
 
 @contextmanager
