@@ -20,7 +20,7 @@ SUBMITTER = "URBANVLM_SUBMITTER"
 
 def run_job(run_path: str, stage: Stage, attempt_path: str) -> None:
     """Do one stage's share of this task. Exits with code 2 after a user's mistake, which stands in `error-<rank>`."""
-    from submitit import JobEnvironment  # type: ignore[attr-defined]
+    from submitit import JobEnvironment
 
     _end_with_submitter()
     environment = JobEnvironment()

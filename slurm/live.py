@@ -28,7 +28,7 @@ class Live:
         self._job_started = 0.0
 
     def skipped(self, job: JobSpec) -> None:
-        self._console.print(f"[green]✓[/] {job.name:<34} finished before")
+        self._console.print(f"[green]✓[/] {job.name:<30} finished before")
 
     @contextmanager
     def running(self, job: JobSpec) -> Iterator[None]:
@@ -36,18 +36,18 @@ class Live:
         self._job_started = time.time()
         self._last_line = time.monotonic()
         if self._console.is_terminal:
-            columns = (TextColumn("[bold]▸[/] {task.description:<34}"), BarColumn(28), TextColumn("{task.fields[words]}"))
-            self._bar = Progress(*columns, console=self._console, transient=True)
+            name, words = TextColumn("[bold]▸[/] {task.description:<30}"), TextColumn("{task.fields[words]}")
+            self._bar = Progress(name, BarColumn(20), words, console=self._console, transient=True)
             self._task = self._bar.add_task(job.name, total=None, words="starting")
             self._bar.start()
         try:
             yield
         except BaseException:
             self._stop_bar()
-            self._console.print(f"[red]✗[/] {job.name:<34} stopped after {self._seconds()}")
+            self._console.print(f"[red]✗[/] {job.name:<30} stopped after {self._seconds()}")
             raise
         self._stop_bar()
-        self._console.print(f"[green]✓[/] {job.name:<34} {self._seconds()}")
+        self._console.print(f"[green]✓[/] {job.name:<30} {self._seconds()}")
 
     def refresh(self, run: RunFolder, job: JobSpec) -> None:
         """Show the newest progress; returns after a fifth of a second."""
@@ -62,7 +62,7 @@ class Live:
             self._bar.update(self._task, total=shown.total, completed=shown.done, words=words)
         elif time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
             self._last_line = time.monotonic()
-            self._console.print(f"  {job.name:<34} {words}")
+            self._console.print(f"  {job.name:<30} {words}")
 
     def _stop_bar(self) -> None:
         if self._bar is not None:

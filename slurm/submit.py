@@ -73,9 +73,9 @@ def _run_one(plan: Plan, job: JobSpec, run: RunFolder, attempt: Path, live: Live
     executor.update_parameters(
         timeout_min=job.timeout_minutes, tasks_per_node=job.tasks_per_node, gpus_per_node=job.gpus_per_node
     )
-    with _environ(_environment(job, plan) | {SUBMITTER: f"{os.getpid()}:{psutil.Process().create_time()}"}):
-        with _ctrl_c_ignored():
-            submitted = executor.submit(run_job, str(run.path), job.stage, str(attempt))
+    me = f"{os.getpid()}:{psutil.Process().create_time()}"
+    with _environ(_environment(job, plan) | {SUBMITTER: me}), _ctrl_c_ignored():
+        submitted = executor.submit(run_job, str(run.path), job.stage, str(attempt))
     try:
         while not submitted.done():
             live.refresh(run, job)

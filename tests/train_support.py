@@ -36,23 +36,36 @@ except UserError as error:
 
 
 def make_questions(folder: Path, examples: int = 40, seed: int = 0) -> None:
-    """Pictures that are bright above or below, one question on each, in train.jsonl, val.jsonl and test.jsonl."""
+    """Pictures that are bright or dark above, a question on each, in train.jsonl, val.jsonl and test.jsonl.
+
+    Every third answer is longer than the others, so that batches differ in their numbers of learnt tokens.
+    """
     random = np.random.default_rng(seed)
     images = folder / "images"
     images.mkdir(parents=True)
     splits: dict[str, list[Mapping[str, Any]]] = {"train": [], "val": [], "test": []}
     for number in range(examples):
-        split = "train" if number % 4 < 2 else "val" if number % 4 == 2 else "test"
+        split = ("train", "train", "val", "test")[number % 4]
         pixels = random.integers(0, 90, (64, 64, 3), dtype=np.uint8)
         bright = bool(random.integers(2))
         pixels[:32] += np.uint8(150 * bright)
         image_id = f"image_{number:06d}_heading0.png"
         Image.fromarray(pixels).save(images / image_id)
-        row = {"image_id": image_id, "question": "Is more than half of the picture sky?", "qtype": "viewfactor"}
-        answer = {"answer": "yes" if bright else "no", "subtype": "viewfactor.dominance", "factor": "sky"}
-        splits[split].append({"id": f"{split}-{number}", "place": f"image_{number:06d}"} | row | answer)
+        splits[split].append({"id": f"{split}-{number}", "image_id": image_id} | _question(number % 3 == 0, bright))
     for split, rows in splits.items():
         write_jsonl(folder / f"{split}.jsonl", rows)
+
+
+def _question(long: bool, bright: bool) -> dict[str, str]:
+    if long:
+        subtype, question = "segmentation.vertical_layout.entity", "What fills the upper part of the picture?"
+        return {"qtype": "layout", "subtype": subtype, "question": question, "answer": _entity(bright)}
+    subtype, question = "viewfactor.dominance", "Does the sky take more than half of the picture?"
+    return {"qtype": "viewfactor", "subtype": subtype, "question": question, "answer": "yes" if bright else "no"}
+
+
+def _entity(bright: bool) -> str:
+    return "sky" if bright else "traffic light"
 
 
 def make_run(path: Path, questions: Path, model: Mapping[str, Any] = {}, **train: Any) -> RunFolder:

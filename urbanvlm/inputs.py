@@ -23,7 +23,7 @@ from urbanvlm.run_folder import RunFolder, fingerprint, resolve_folder
 def check_inputs(experiment: Experiment, where: object) -> list[str]:
     """Raises UserError for the first thing that a job would stumble over; returns what one should know before."""
     remarks: list[str] = []
-    for index, model in enumerate(experiment.models):
+    for model in experiment.models:
         check_family(model.family)
     prompts = load_prompts(Path(experiment.evaluate.prompts) if experiment.evaluate.prompts is not None else None)
     if experiment.data.scenes is not None:

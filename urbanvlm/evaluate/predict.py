@@ -41,12 +41,11 @@ def predict(run: RunFolder, model: Model, phase: str, shard: int, progress: Prog
     _drop_torn_line(file)
     answered = asked.answered(file)
     progress.update(len(answered), total=len(asked.examples), force=True)
-    if len(answered) < len(asked.examples):
-        with file.open("a", encoding="utf-8") as out:
-            for done, prediction in enumerate(_answers(run, model, phase, asked, answered), start=len(answered) + 1):
-                out.write(json.dumps(prediction.to_json(), ensure_ascii=False) + "\n")
-                out.flush()
-                progress.update(done)
+    with file.open("a", encoding="utf-8") as out:
+        for done, prediction in enumerate(_answers(run, model, phase, asked, answered), start=len(answered) + 1):
+            out.write(json.dumps(prediction.to_json(), ensure_ascii=False) + "\n")
+            out.flush()
+            progress.update(done)
     mark_complete(file, {"answers": len(asked.examples), "model_id": asked.model_id})
 
 
@@ -100,6 +99,8 @@ class _Shard:
 
 def _answers(run: RunFolder, model: Model, phase: str, asked: _Shard, answered: set[str]) -> Iterator[Prediction]:
     """The missing answers in the shard's order; a batch's answers come together."""
+    if len(answered) == len(asked.examples):
+        return
     loaded = _load(run, model, phase, asked.shard)
     family, settings = loaded.family, asked.settings
     family.check_lengths(loaded, sorted(set(asked.prompts.values())), None, settings.max_new_tokens)

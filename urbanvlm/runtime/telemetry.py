@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from PIL import Image, ImageDraw
 
@@ -61,10 +61,10 @@ class Telemetry:
 
 
 def memory_mib(device: torch.device) -> float:
-    """Peak memory of the GPU since the start, or what this process holds now, in MiB."""
+    """Most memory held so far, in MiB: of the GPU by tensors, or on the CPU by this process."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device) / 2**20)
-    return float(psutil.Process().memory_info().rss / 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _truncate(metrics: Path, last_step: int) -> None:

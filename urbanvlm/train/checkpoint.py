@@ -60,7 +60,7 @@ def save(engine: Any, group: ProcessGroup, checkpoints: Path, state: TrainState)
     engine.save_checkpoint(str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=_has_frozen(engine))
     if group.is_first:
         write_atomic(folder / "state.json", state.to_json())
-        mark_complete(folder, {"files": {name: _facts(folder / name) for name in _files(folder)}})
+        mark_complete(folder, {"files": facts_of(folder)})
     group.barrier()
     return folder
 
@@ -93,6 +93,12 @@ def newest(checkpoints: Path) -> Path | None:
         else:
             return folder
     return None
+
+
+def facts_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and sha256 of every file of a checkpoint, by its name in there."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "COMPLETE")
+    return {str(p.relative_to(folder)): {"bytes": p.stat().st_size, "sha256": fingerprint(p)} for p in files}
 
 
 def set_aside(folder: Path, reason: str) -> None:
@@ -135,14 +141,6 @@ def _folders(checkpoints: Path) -> list[Path]:
 
 def _has_frozen(engine: Any) -> bool:
     return any(not p.requires_grad for p in engine.module.parameters())
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != "COMPLETE")
-
-
-def _facts(file: Path) -> dict[str, Any]:
-    return {"bytes": file.stat().st_size, "sha256": fingerprint(file)}
 
 
 def _flaw(folder: Path) -> str | None:

@@ -153,9 +153,7 @@ def _finish(model: Model, settings: Train, seed: int, folder: Path, state: Train
     weights = export.best_file(folder / "best", state.best_step)
     facts = export.export(model, settings, seed, weights, folder / "export")
     facts |= {"global_step": state.global_step, "data_fingerprint": state.data_fingerprint}
-    mark_complete(
-        folder, facts | {"best_step": state.best_step, "best_validation_loss": state.best_validation_loss}
-    )
+    mark_complete(folder, facts | {"best_step": state.best_step, "best_validation_loss": state.best_validation_loss})
 
 
 class _Stopwatch:

@@ -1,4 +1,4 @@
-"""What is computed at a step: the gradient, the validation loss, sample answers; the same whatever the cut into ranks."""
+"""What is computed at a step, whatever the cut into ranks: the gradient, the validation loss, sample answers."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ class Learner:
         self.engine.eval()
         loss, tokens = 0.0, 0
         examples, group = self.data.validation, self.group
-        for indices in validation_batches(
-            len(examples), self.batching.micro_batch_size, group.rank, group.world_size
-        ):
+        for indices in validation_batches(len(examples), self.batching.micro_batch_size, group.rank, group.world_size):
             # Without examples of its own a rank goes along with any: ZeRO-3 gathers weights in every forward.
             batch = self.data.encode(self.loaded, [examples[i] for i in indices or [0]], group.device)
             mean = float(self.engine(**batch).loss)
