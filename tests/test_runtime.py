@@ -34,7 +34,7 @@ class TestDeterminism:
         assert len({derived_seed(*p) for p in parts}) == len(parts)
 
     def test_a_seed_is_the_same_on_every_machine(self) -> None:
-        assert derived_seed(0, "order", 3) == 6096098171014331043
+        assert derived_seed(0, "order", 3) == 2243224229351528686
 
 
 class TestProcessGroup:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,15 @@ def _entity(bright: bool) -> str:
     return "sky" if bright else "traffic light"
 
 
-def make_run(path: Path, questions: Path, model: Mapping[str, Any] = {}, **train: Any) -> RunFolder:
-    """A run folder over those questions: one tiny model, 2 processes, small batches unless said otherwise."""
+def make_run(
+    path: Path,
+    questions: Path,
+    *,
+    model: Mapping[str, Any] | None = None,
+    evaluate: Mapping[str, Any] | None = None,
+    **train: Any,
+) -> RunFolder:
+    """A run folder over those questions: a tiny LLaVA, 2 processes, small batches unless said otherwise."""
     settings = {
         "max_steps": 8,
         "train_batch_size": 8,
@@ -82,38 +90,35 @@ def make_run(path: Path, questions: Path, model: Mapping[str, Any] = {}, **train
         "validate_every_steps": 3,
         "checkpoint_every_steps": 2,
     } | train
-    world_size = settings["train_batch_size"] // (
-        settings["micro_batch_size"] * settings["gradient_accumulation_steps"]
-    )
+    per_process = settings["micro_batch_size"] * settings["gradient_accumulation_steps"]
     tree = {
         "name": "test",
         "mode": "fine-tune",
         "output": str(path.parent),
         "data": {f"{split}_file": str(questions / f"{split}.jsonl") for split in ("train", "val", "test")}
         | {"images": str(questions / "images")},
-        "models": [{"family": "llava", "checkpoint": "tiny"} | dict(model)],
+        "models": [{"family": "llava", "checkpoint": "tiny", **(model or {})}],
         "train": settings,
-        "evaluate": {"batch_size": 4, "max_new_tokens": 4, "shards": 1},
-        "resources": {"processes": world_size},
+        "evaluate": {"batch_size": 4, "max_new_tokens": 4, **(evaluate or {})},
+        "resources": {"processes": settings["train_batch_size"] // per_process},
     }
     run = RunFolder(path)
     run.create(check_experiment(tree, "test"))
     return run
 
 
-def start_training(run: RunFolder, attempt: str = "1", world_size: int | None = None) -> list[subprocess.Popen[str]]:
-    """One process per rank, one thread each; they meet at a file of this attempt."""
-    size = world_size or run.experiment.world_size
-    environment = os.environ | {
-        "URBANVLM_RENDEZVOUS": str(run.path / f"rendezvous-{attempt}"),
-        "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    }
+def start(run: RunFolder, program: str, *arguments: str) -> list[subprocess.Popen[str]]:
+    """The program once per rank, with the arguments run folder, rank and world size before its own."""
+    size = run.experiment.world_size
+    attempt = len(list(run.path.glob("rendezvous-*")))
+    rendezvous = run.path / f"rendezvous-{attempt}"
+    rendezvous.touch()
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
+    environment["URBANVLM_RENDEZVOUS"] = str(rendezvous)
     environment.pop("MASTER_ADDR", None)
     return [
         subprocess.Popen(
-            [sys.executable, "-c", TRAIN, str(run.path), str(rank), str(size)],
+            [sys.executable, "-c", program, str(run.path), str(rank), str(size), *arguments],
             env=environment,
             text=True,
             stdout=subprocess.DEVNULL,
@@ -123,11 +128,12 @@ def start_training(run: RunFolder, attempt: str = "1", world_size: int | None = 
     ]
 
 
-def finish(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
-    """Wait for every process; what each wrote to stderr. Fails if one failed."""
-    errors = [process.communicate()[1] for process in processes]
+def finish(processes: Sequence[subprocess.Popen[str]]) -> str:
+    """Wait for every process; what rank 0 wrote to stderr. Fails if one failed."""
+    with ThreadPoolExecutor() as pool:
+        errors = list(pool.map(lambda process: process.communicate(timeout=240)[1], processes))
     assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(errors)
-    return errors
+    return errors[0]
 
 
 def metrics(run: RunFolder) -> list[dict[str, Any]]:

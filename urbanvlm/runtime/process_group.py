@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,8 +116,9 @@ def _start_deepspeed(device: torch.device) -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     if device.type == "cpu":
         # Its start would compile a shared-memory all-reduce for half a minute, which needs a C++ compiler; killed
-        # meanwhile it leaves a lock on which the next start waits for ever. gloo does the same work.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # meanwhile it leaves a lock on which the next start waits for ever. gloo does the same work. Said for all of
+        # its operators, because to find out which of them this machine could compile, it calls the compiler as well.
+        deepspeed.ops.__compatible_ops__ = defaultdict(bool)
     deepspeed.init_distributed(
         dist_backend=dist.get_backend(), auto_mpi_discovery=False, verbose=False, timeout=TIMEOUT
     )

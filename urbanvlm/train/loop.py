@@ -47,7 +47,7 @@ def train(run: RunFolder, model: Model, rank: int, local_rank: int, world_size: 
     data = TrainingData.of(run, settings.validation_examples)
     rendezvous = os.environ.get("URBANVLM_RENDEZVOUS")
     with process_group(rank, local_rank, world_size, Path(rendezvous) if rendezvous else None) as group:
-        learner = _learner(model, settings, experiment.seed, data, group)
+        learner = build_learner(model, settings, experiment.seed, data, group)
         state = _start(learner, folder)
         state = _learn(run, model, settings, learner, state, progress)
         del learner
@@ -55,7 +55,7 @@ def train(run: RunFolder, model: Model, rank: int, local_rank: int, world_size: 
         _finish(model, settings, experiment.seed, folder, state)
 
 
-def _learner(model: Model, settings: Train, seed: int, data: TrainingData, group: ProcessGroup) -> Learner:
+def build_learner(model: Model, settings: Train, seed: int, data: TrainingData, group: ProcessGroup) -> Learner:
     """The model as training begins, in its engine."""
     loaded = export.trainable_model(model, settings, seed)
     data.check_lengths(loaded)
