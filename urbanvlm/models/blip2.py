@@ -36,10 +36,12 @@ class QFormerFamily(ImageTextFamily):
         processor.num_query_tokens = config.num_query_tokens
 
     @staticmethod
-    def spread_tiny(model: Any) -> None:
-        tiny.spread(model.query_tokens, model.vision_model.embeddings.position_embedding)
-        if model.config.text_config.is_encoder_decoder:
-            tiny.calm_t5(model.language_model)
+    def wake_tiny(model: Any) -> None:
+        """Replace the library's initial values that keep a model of this kind from learning."""
+        eyes = model.vision_model.embeddings
+        tiny.open_eyes(eyes.patch_embedding, eyes.position_embedding)
+        tiny.spread_queries(model.query_tokens)
+        tiny.scale_words(model.language_model)
 
 
 def tiny_image_processor() -> BlipImageProcessorPil:
@@ -68,7 +70,7 @@ class Blip2(QFormerFamily):
             initializer_range=tiny.SIZE.init,
         )
         model = Blip2ForConditionalGeneration(config)
-        self.spread_tiny(model)
+        self.wake_tiny(model)
         return model, Blip2Processor(tiny_image_processor(), tokenizer, num_query_tokens=tiny.SIZE.query_tokens)
 
 

@@ -57,7 +57,7 @@ class InstructBlip(QFormerFamily):
             initializer_range=tiny.SIZE.init,
         )
         model = InstructBlipForConditionalGeneration(config)
-        self.spread_tiny(model)
+        self.wake_tiny(model)
         processor = InstructBlipProcessor(
             tiny_image_processor(),
             tokenizer,

@@ -68,7 +68,9 @@ class Llava(ImageTextFamily):
             image_seq_length=(size.image_size // size.patch_size) ** 2,
         )
         model = LlavaForConditionalGeneration(config)
-        tiny.spread(model.model.vision_tower.embeddings.position_embedding.weight)
+        eyes = model.model.vision_tower.embeddings
+        tiny.open_eyes(eyes.patch_embedding, eyes.position_embedding.weight)
+        tiny.scale_words(model.model.language_model)
         image_processor = CLIPImageProcessorPil(
             size={"shortest_edge": size.image_size},
             crop_size={"height": size.image_size, "width": size.image_size},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import torch
 from tokenizers import Tokenizer, processors
 from torch import nn
-from transformers import LlamaConfig, OPTConfig, PreTrainedConfig, PreTrainedTokenizerFast, T5Config
+from transformers import LlamaConfig, OPTConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast, T5Config
 
 from urbanvlm.models.tiny_tokenizer import TOKENIZER_FILE
 
@@ -141,13 +142,31 @@ def qformer_config(vocabulary: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def spread(*parameters: nn.Parameter) -> None:
-    """Draw from N(0, 1): what starts at zero or nearly equal (query tokens, positions) never comes apart by itself."""
-    for parameter in parameters:
-        parameter.normal_()
+def spread_queries(query_tokens: nn.Parameter) -> None:
+    """Draw from N(0, 1): query tokens start at zero, and equal ones would stay equal for ever."""
+    query_tokens.normal_()
 
 
 @torch.no_grad()
-def calm_t5(language_model: nn.Module) -> None:
-    """Scale T5's shared embedding, N(0, 1) from the library, down to where two layers learn quickly."""
-    language_model.get_input_embeddings().weight.mul_(0.2)  # type: ignore[operator, union-attr]
+def open_eyes(patches: nn.Conv2d, positions: nn.Parameter) -> None:
+    """Let a new vision tower tell colours and places apart from the first step.
+
+    Patch filters are smooth, 4 x 4 random values stretched over the patch, so that an even colour gets an answer of
+    about 3 instead of one that white noise drowns; positions are drawn from N(0, 0.5), not nearly equal.
+    """
+    side, coarse = patches.kernel_size[0], 4
+    filters = torch.randn(patches.out_channels, patches.in_channels, coarse, coarse)
+    filters = nn.functional.interpolate(filters, size=(side, side), mode="bilinear", align_corners=False)
+    patches.weight.copy_(filters * 3 * coarse / (side**2 * math.sqrt(patches.in_channels)))
+    positions.normal_(std=0.5)
+
+
+WORD_STD = {"t5": 0.2, "llama": 0.5}
+"""of new word embeddings, where two layers learn quickly beside image tokens; OPT's serve as its output layer too"""
+
+
+@torch.no_grad()
+def scale_words(language_model: PreTrainedModel) -> None:
+    """Redraw the word embeddings of T5 (1.0 from the library) and LLaMA."""
+    if std := WORD_STD.get(language_model.config.model_type):
+        language_model.get_input_embeddings().weight.normal_(std=std)

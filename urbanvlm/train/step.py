@@ -48,7 +48,7 @@ class Learner:
         averaged_over = len(batches) * self.group.world_size
         loss = torch.zeros((), dtype=torch.float64)
         for number, batch in enumerate(batches, start=1):
-            share = self.engine(**batch).loss * (_learnt_tokens(batch) / tokens)
+            share = self.engine(**batch).loss.float() * (_learnt_tokens(batch) / tokens)
             self.engine.backward(share * averaged_over)
             loss += share.detach().double().cpu()
             if number < len(batches):
