@@ -14,7 +14,13 @@ import yaml
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-ROW = {"image_id": "a.jpg", "question": "Is there a car?", "answer": "Yes", "qtype": "perceptual", "subtype": "presence.binary"}
+ROW = {
+    "image_id": "a.jpg",
+    "question": "Is there a car?",
+    "answer": "Yes",
+    "qtype": "perceptual",
+    "subtype": "presence.binary",
+}
 
 
 def submit(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +67,7 @@ def link_outside(project: Path) -> None:
 
 
 CASES: dict[str, tuple[Callable[[Path], None] | None, list[str], list[str]]] = {
-    "unknown key": (None, ["--set", "evaluate.max_new_token=3"], ["evaluate.max_new_token", "did you mean max_new_tokens"]),
+    "unknown key": (None, ["--set", "evaluate.max_new_token=3"], ["evaluate.max_new_token", "mean max_new_tokens"]),
     "wrong type": (None, ["--set", "seed=abc"], ["seed", "valid integer"]),
     "unknown family": (None, ["--set", "models.0.family=llama"], ["llama", "llava"]),
     "unknown preset": (None, ["--set", "models.0.checkpoint=tiny-opt"], ["tiny-opt"]),
@@ -110,7 +116,9 @@ def test_a_batch_that_does_not_add_up(project: Path) -> None:
 
 
 def test_too_few_places_for_the_splits(project: Path) -> None:
-    experiment = yaml.safe_load((project / "x.yaml").read_text()) | {"data": {"scenes": {"places": 2, "image_size": 64}}}
+    experiment = yaml.safe_load((project / "x.yaml").read_text()) | {
+        "data": {"scenes": {"places": 2, "image_size": 64}}
+    }
     (project / "x.yaml").write_text(yaml.safe_dump(experiment))
     done = submit(project)
     assert done.returncode == 2 and "places" in done.stderr, done.stderr
@@ -119,7 +127,10 @@ def test_too_few_places_for_the_splits(project: Path) -> None:
 
 def test_plan_touches_nothing_and_imports_no_torch(project: Path) -> None:
     before = sorted(project.rglob("*"))
-    code = "import sys; from slurm.__main__ import main; code = main(['plan', 'x.yaml']); print('torch' in sys.modules, code)"
+    code = (
+        "import sys; from slurm.__main__ import main; code = main(['plan', 'x.yaml']); "
+        "print('torch' in sys.modules, code)"
+    )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=project, env=environment, capture_output=True, text=True)
     assert done.stdout.strip().endswith("False 0"), done.stderr

@@ -28,9 +28,7 @@ SMALL = (
     "train.log_every_steps=1 train.validation_examples=16 evaluate.batch_size=8 evaluate.bootstrap_resamples=50"
 )
 KILLS = 5
-SCORE_KEYS = [
-    "model", "phase", "profile", "metric", "value", "low", "high", "scored", "asked", "unparsed_share", "blind_baseline",
-]  # fmt: skip
+SCORE_KEYS = "model phase profile metric value low high scored asked unparsed_share blind_baseline".split()
 
 
 def command(output: Path, verb: str = "submit") -> list[str]:
@@ -123,9 +121,7 @@ def test_a_changed_yaml_is_a_new_run_and_no_overwrite(undisturbed: tuple[Path, s
     assert done.returncode == 0 and experiment(output).run_id not in done.stdout
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_scores(
-    undisturbed: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_killed_at_random_moments_it_ends_with_the_same_scores(undisturbed: tuple[Path, str], tmp_path: Path) -> None:
     reference, _ = undisturbed
     seed = random.randrange(10**6)
     chance = random.Random(seed)
@@ -149,7 +145,12 @@ def test_killed_at_random_moments_it_ends_with_the_same_scores(
 
 def test_a_second_submit_is_refused_while_the_first_lives_and_ctrl_c_ends_every_process(tmp_path: Path) -> None:
     first = subprocess.Popen(
-        command(tmp_path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(tmp_path),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         run = RunFolder.of(experiment(tmp_path))

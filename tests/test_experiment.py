@@ -72,6 +72,13 @@ def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, override: str,
         assert word in line, line
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_zero_stage_0_in_half_precision_is_refused(tmp_path: Path, precision: str) -> None:
+    line = refusal(tmp_path, "train.zero_stage=0", f"models.0.precision={precision}")
+    assert "zero_stage 0" in line and "blip2" in line
+    load_experiment(write(tmp_path, MINIMAL), ["train.zero_stage=0"])
+
+
 def test_missing_key_duplicate_key_and_bad_yaml_name_the_place(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.yaml: mode: is missing"):
         load_experiment(write(tmp_path, {k: v for k, v in MINIMAL.items() if k != "mode"}))

@@ -25,13 +25,15 @@ def start_holder(lock: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_living_writer_is_named_and_a_dead_one_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_living_writer_is_named_and_a_dead_one_is_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lock = tmp_path / "LOCK"
     other = start_holder(lock)
     try:
-        with pytest.raises(UserError, match=rf"being written by other, process {other.pid}"):
-            with hold(lock, "me", patience_seconds=0.3):
-                pytest.fail("two writers")
+        refusal = pytest.raises(UserError, match=rf"being written by other, process {other.pid}")
+        with refusal, hold(lock, "me", patience_seconds=0.3):
+            pytest.fail("two writers")
         assert living_owner(lock) is not None
     finally:
         other.kill()

@@ -60,9 +60,7 @@ def test_zero_shot_on_files_has_neither_scenes_nor_training() -> None:
 def test_a_job_that_no_node_can_hold_is_refused() -> None:
     slurm = Cluster(name="c", executor="slurm", gpus_per_node=2)
     with pytest.raises(UserError, match=r"job train-blip2: asks for 4 GPUs on a node, but a node of cluster c has 2"):
-        make_plan(
-            demo("resources.processes=4", "resources.gpus_per_process=1", "train.micro_batch_size=8"), slurm
-        )
+        make_plan(demo("resources.processes=4", "resources.gpus_per_process=1", "train.micro_batch_size=8"), slurm)
     with pytest.raises(UserError, match="cluster local is one machine"):
         make_plan(demo("resources.nodes=2", "train.micro_batch_size=8"), LOCAL)
 
@@ -94,7 +92,7 @@ def test_hostile_values_reach_the_job_unharmed(value: str) -> None:
 def test_a_run_folder_with_spaces_quotes_and_dollars_is_quoted(tmp_path: Path) -> None:
     experiment = demo()
     plan = make_plan(experiment, Cluster(name="c", executor="slurm", partition="p"))
-    run = RunFolder(Path("/runs/it's a $(touch owned) \"folder\""))
+    run = RunFolder(Path('/runs/it\'s a $(touch owned) "folder"'))
     command = sbatch_text(plan, plan.jobs[0], run).split("export SUBMITIT_EXECUTOR=slurm\n")[1].strip()
     shown = subprocess.run(
         ["bash", "-c", f'srun() {{ printf "%s\\n" "${{@: -1}}"; }}\n{command}'],

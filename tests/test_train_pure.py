@@ -16,7 +16,7 @@ from urbanvlm.experiment import Train
 from urbanvlm.run_folder import fingerprint, mark_complete
 from urbanvlm.train import checkpoint, export
 from urbanvlm.train.batching import Batching, validation_batches, validation_choice
-from urbanvlm.train.engine import check_precision, deepspeed_config, learning_rate
+from urbanvlm.train.engine import deepspeed_config, learning_rate
 from urbanvlm.train.state import TrainState
 
 STATE = TrainState(100, 2, 3200, "f" * 64, 2, 0.25, 80)
@@ -89,11 +89,6 @@ class TestSchedule:
 
 
 class TestEngineSettings:
-    @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-    def test_stage_0_in_half_precision_is_refused(self, precision: str) -> None:
-        with pytest.raises(UserError, match="zero_stage"):
-            check_precision(settings(zero_stage=0), precision)
-
     def test_the_batch_is_what_the_experiment_says(self) -> None:
         config = deepspeed_config(settings(gradient_accumulation_steps=2), "bf16", 1000, on_gpu=False)
         assert config["train_batch_size"] == 8

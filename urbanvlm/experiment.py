@@ -49,7 +49,9 @@ class Scenes(Part):
     @model_validator(mode="after")
     def _check(self) -> Scenes:
         if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share + test_share must leave places to train on: make them sum to less than 1")
+            raise ValueError(
+                "validation_share + test_share must leave places to train on: make them sum to less than 1"
+            )
         if not self.headings or len(set(self.headings)) != len(self.headings):
             raise ValueError("headings must be a list of different degrees, at least one")
         if any(not 0 <= h < 360 for h in self.headings):
@@ -178,8 +180,8 @@ class Experiment(Part):
     data: Data = Field(description="the questions")
     models: Annotated[tuple[Model, ...], Field(min_length=1)] = Field(description="the models, one after the other")
     train: Train | None = Field(None, description="required by, and only for, mode fine-tune")
-    evaluate: Evaluate = Field(Evaluate(), description="generation and scores")
-    resources: Resources = Field(Resources(), description="processes, memory, time")
+    evaluate: Evaluate = Field(default_factory=lambda: Evaluate(), description="generation and scores")
+    resources: Resources = Field(default_factory=lambda: Resources(), description="processes, memory, time")
 
     _tuples = field_validator("models", mode="before")(_as_tuple)
 
@@ -203,6 +205,13 @@ class Experiment(Part):
                     f"train.train_batch_size is {t.train_batch_size} but micro_batch_size {t.micro_batch_size} × "
                     f"gradient_accumulation_steps {t.gradient_accumulation_steps} × processes {world} = {product}: "
                     f"change one of them"
+                )
+            half = [model.label for model in self.models if model.precision != "fp32"]
+            if t.zero_stage == 0 and half:
+                # Its first update is 0.744 of Adam's (DeepSpeed 0.19.8).
+                raise ValueError(
+                    f"train.zero_stage 0 computes wrong updates in half precision (model {half[0]}): "
+                    "use stage 1, 2 or 3, or precision fp32"
                 )
             if self.data.scenes is None and not (self.data.train_file and self.data.val_file):
                 raise ValueError("mode fine-tune needs data.train_file and data.val_file, or data.scenes")

@@ -72,9 +72,7 @@ class ModelFamily(Protocol):
         """
         ...
 
-    def encode_prompts(
-        self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str]
-    ) -> dict[str, Tensor]:
+    def encode_prompts(self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str]) -> dict[str, Tensor]:
         """Inputs of `generate` on the CPU; padded left for decoder-only language models."""
         ...
 
@@ -189,14 +187,10 @@ class ImageTextFamily(ABC):
         self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str], targets: Sequence[str]
     ) -> dict[str, Tensor]:
         rows = self._rows(loaded, prompts, targets)
-        combine = (
-            encoding.encoder_decoder_training if writes_apart(loaded.model) else encoding.decoder_only_training
-        )
+        combine = encoding.encoder_decoder_training if writes_apart(loaded.model) else encoding.decoder_only_training
         return combine(rows, pad_id(loaded)) | self._inputs(loaded, images, prompts)
 
-    def encode_prompts(
-        self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str]
-    ) -> dict[str, Tensor]:
+    def encode_prompts(self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str]) -> dict[str, Tensor]:
         rows = self._rows(loaded, prompts, None)
         combine = encoding.encoder_decoder_prompts if writes_apart(loaded.model) else encoding.decoder_only_prompts
         return combine(rows, pad_id(loaded)) | self._inputs(loaded, images, prompts)

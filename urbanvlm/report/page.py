@@ -76,7 +76,10 @@ def _opening(run: RunFolder, grid: ScoreGrid, asked: Asked) -> str:
     lines += [f"{len(examples)} questions about {places} places.", ""]
     if asked.without_gold:
         count, first_line = len(asked.without_gold), escape(asked.without_gold[0])
-        lines += [f"Not asked, because the gold answer does not fit the question: {count} rows. First: {first_line}", ""]
+        lines += [
+            f"Not asked, because the gold answer does not fit the question: {count} rows. First: {first_line}",
+            "",
+        ]
     for model in grid.models:
         first, *rest = (grid.wins(model, phase) for phase in grid.phases)
         story = f"{first} of {len(grid.asked)} metrics"

@@ -12,8 +12,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from urbanvlm.evaluate.asked import asked_examples
 from urbanvlm.dataset.taxonomy import METRICS
+from urbanvlm.evaluate.asked import asked_examples
 from urbanvlm.records import Score
 from urbanvlm.report.grid import ScoreGrid, beats_blind, lower_is_better
 from urbanvlm.report.markdown import escape, pipe_table

@@ -31,17 +31,8 @@ def learning_rate(train: Train, step: int, total_steps: int) -> float:
     return train.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def check_precision(train: Train, precision: str) -> None:
-    """Raise UserError for ZeRO stage 0 in half precision, whose updates DeepSpeed gets wrong (0.74 of Adam's first)."""
-    if train.zero_stage == 0 and precision != "fp32":
-        raise UserError(
-            "train.zero_stage", f"stage 0 computes wrong updates in {precision}", "use 1, 2 or 3, or precision fp32"
-        )
-
-
 def deepspeed_config(train: Train, precision: str, trainable_elements: int, on_gpu: bool) -> dict[str, Any]:
     """DeepSpeed's JSON as a value. The optimizer is ours, so nothing is compiled. Raises UserError."""
-    check_precision(train, precision)
     bucket = max(1, min(BUCKET_ELEMENTS, trainable_elements))
     return {
         "train_batch_size": train.train_batch_size,

@@ -20,7 +20,7 @@ from urbanvlm.runtime.telemetry import Telemetry, memory_mib
 from urbanvlm.train import checkpoint, export
 from urbanvlm.train.batching import Batching
 from urbanvlm.train.data import TrainingData
-from urbanvlm.train.engine import apply_gradients, build_engine, check_precision, learning_rate, set_learning_rate
+from urbanvlm.train.engine import apply_gradients, build_engine, learning_rate, set_learning_rate
 from urbanvlm.train.state import TrainState
 from urbanvlm.train.step import Learner, check_finite
 
@@ -42,7 +42,6 @@ def train(run: RunFolder, model: Model, rank: int, local_rank: int, world_size: 
         return
     if settings is None:
         raise UserError(run.experiment_file, "has no train section", "set mode to fine-tune and add one")
-    check_precision(settings, model.precision)
     configure_determinism(experiment.resources.cpus_per_process)
     data = TrainingData.of(run, settings.validation_examples)
     rendezvous = os.environ.get("URBANVLM_RENDEZVOUS")
