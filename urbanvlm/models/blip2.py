@@ -45,10 +45,13 @@ class QFormerFamily(ImageTextFamily):
 
 
 def tiny_image_processor() -> BlipImageProcessorPil:
-    return BlipImageProcessorPil(size={"height": tiny.SIZE.image_size, "width": tiny.SIZE.image_size})
+    size = {"height": tiny.SIZE.image_size, "width": tiny.SIZE.image_size}
+    return BlipImageProcessorPil(size=size, image_mean=tiny.IMAGE_MEAN, image_std=tiny.IMAGE_STD)
 
 
 class Blip2(QFormerFamily):
+    """Prompts in the form `Question: … Answer:`."""
+
     name = "blip2"
     model_type = "blip-2"
     model_class = Blip2ForConditionalGeneration
@@ -66,7 +69,7 @@ class Blip2(QFormerFamily):
             qformer_config=tiny.qformer_config(len(tokenizer)),
             text_config=tiny.language_config(language_model, tokenizer),
             num_query_tokens=tiny.SIZE.query_tokens,
-            image_token_index=tokenizer.image_token_id,
+            image_token_index=tokenizer.convert_tokens_to_ids(tiny.IMAGE_TOKEN),
             initializer_range=tiny.SIZE.init,
         )
         model = Blip2ForConditionalGeneration(config)

@@ -12,7 +12,14 @@ from typing import Any, Protocol
 import torch
 from PIL.Image import Image
 from torch import Tensor, nn
-from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 
 from urbanvlm.errors import UserError
 from urbanvlm.models import encoding
@@ -118,6 +125,7 @@ class ImageTextFamily(ABC):
         """Inputs beyond tokens and pixels; they see the prompts, never the targets."""
         return {}
 
+    @abstractmethod
     def settle(self, model: PreTrainedModel, processor: ProcessorMixin, where: str) -> None:
         """Make model and processor agree after loading; raise UserError where they cannot."""
 
@@ -136,6 +144,8 @@ class ImageTextFamily(ABC):
                 model, processor = self._load_pretrained(checkpoint, revision, precision)
                 model_id = f"{checkpoint}@{revision}" if revision else checkpoint
         self.settle(model, processor, checkpoint)
+        if None in (processor.tokenizer.pad_token_id, processor.tokenizer.eos_token_id):
+            raise UserError(f"checkpoint {checkpoint!r}", "its tokenizer names no pad or no eos token", "mend its files")
         loaded = LoadedModel(model, processor, self, model_id)
         _replace_generation_config(loaded)
         model.eval()
@@ -162,8 +172,10 @@ class ImageTextFamily(ABC):
             )
         _check_precision(config, precision, checkpoint)
         with _loading(checkpoint):
-            # The PIL backend even where torchvision is installed: its resampling gives other pixels.
-            processor = self.processor_class.from_pretrained(checkpoint, revision=revision, backend="pil")
+            processor = self.processor_class.from_pretrained(checkpoint, revision=revision)
+            # Even where torchvision is installed, as its resampling gives other pixels. Asked of the image processor
+            # alone, because the tokenizer would take the same word for its own backend.
+            processor.image_processor = AutoImageProcessor.from_pretrained(checkpoint, revision=revision, backend="pil")
             model, report = self.model_class.from_pretrained(
                 checkpoint, revision=revision, dtype=DTYPES[precision], output_loading_info=True
             )

@@ -21,6 +21,8 @@ from urbanvlm.models.family import LoadedModel, unwrap
 
 
 class InstructBlip(QFormerFamily):
+    """Prompts as they are, to the language model and to the Q-Former."""
+
     name = "instructblip"
     model_type = "instructblip"
     model_class = InstructBlipForConditionalGeneration
@@ -53,7 +55,7 @@ class InstructBlip(QFormerFamily):
             qformer_config=tiny.qformer_config(len(tokenizer)),
             text_config=tiny.language_config(language_model, tokenizer),
             num_query_tokens=tiny.SIZE.query_tokens,
-            image_token_index=tokenizer.image_token_id,
+            image_token_index=tokenizer.convert_tokens_to_ids(tiny.IMAGE_TOKEN),
             initializer_range=tiny.SIZE.init,
         )
         model = InstructBlipForConditionalGeneration(config)

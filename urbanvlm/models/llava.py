@@ -20,6 +20,8 @@ from urbanvlm.models.family import ImageTextFamily, LoadedModel, image_token_cou
 
 
 class Llava(ImageTextFamily):
+    """Prompts in one turn of `USER: <image> … ASSISTANT:`."""
+
     name = "llava"
     model_type = "llava"
     model_class = LlavaForConditionalGeneration
@@ -62,7 +64,7 @@ class Llava(ImageTextFamily):
                 initializer_range=0.05,
             ),
             text_config=tiny.language_config("llama", tokenizer),
-            image_token_index=tokenizer.image_token_id,
+            image_token_index=tokenizer.convert_tokens_to_ids(tiny.IMAGE_TOKEN),
             initializer_range=tiny.SIZE.init,
             vision_feature_layer=-1,  # every layer it has, not all but one of 24
             image_seq_length=(size.image_size // size.patch_size) ** 2,
@@ -74,6 +76,8 @@ class Llava(ImageTextFamily):
         image_processor = CLIPImageProcessorPil(
             size={"shortest_edge": size.image_size},
             crop_size={"height": size.image_size, "width": size.image_size},
+            image_mean=tiny.IMAGE_MEAN,
+            image_std=tiny.IMAGE_STD,
         )
         processor = LlavaProcessor(
             image_processor,

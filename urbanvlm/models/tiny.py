@@ -15,6 +15,9 @@ from transformers import LlamaConfig, OPTConfig, PreTrainedConfig, PreTrainedMod
 
 from urbanvlm.models.tiny_tokenizer import TOKENIZER_FILE
 
+IMAGE_TOKEN = "<image>"
+"""part of the shipped vocabulary"""
+
 LanguageModel = Literal["t5", "opt", "llama"]
 
 
@@ -24,20 +27,22 @@ class TinySize:
 
     image_size: int = 64
     patch_size: int = 16
-    hidden: int = 128
-    mlp: int = 256
+    hidden: int = 64
+    mlp: int = 128
     heads: int = 4
     vision_layers: int = 2
     qformer_layers: int = 2
     language_layers: int = 2
     query_tokens: int = 16
-    init: float = 0.08
+    init: float = 0.125
     """standard deviation of new weights, about 1 / sqrt(hidden); the libraries' 0.02 is made for wide layers"""
     positions: int = 512
     """longest row of a decoder-only language model, image tokens included"""
 
 
 SIZE = TinySize()
+IMAGE_MEAN, IMAGE_STD = [0.5] * 3, [0.2] * 3
+"""of the rendered scenes' colours, 0..1, rounded: what all patches have in common would drown what tells them apart"""
 
 
 @contextmanager
@@ -62,7 +67,6 @@ def tiny_tokenizer(language_model: LanguageModel) -> PreTrainedTokenizerFast:
         bos_token=None if language_model == "t5" else bos,
         eos_token="</s>",
         pad_token="<pad>",
-        extra_special_tokens={"image_token": "<image>"},
         clean_up_tokenization_spaces=False,
         model_max_length=SIZE.positions,
     )
