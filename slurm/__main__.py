@@ -70,10 +70,11 @@ def _load(options: argparse.Namespace) -> tuple[Experiment, Plan, RunFolder]:
     except ValueError as error:
         raise UserError(f"SET {options.set!r}", str(error), "quote a value that has spaces") from None
     experiment = load_experiment(options.experiment, overrides)
-    plan = make_plan(experiment, load_cluster(options.cluster))
-    for remark in check_inputs(experiment, options.experiment):
-        print(f"note: {remark}", file=sys.stderr)
-    return experiment, plan, RunFolder.of(experiment)
+    plan, run = make_plan(experiment, load_cluster(options.cluster)), RunFolder.of(experiment)
+    if not all(is_done(run, experiment, job.stage) for job in plan.jobs):
+        for remark in check_inputs(experiment, options.experiment):
+            print(f"note: {remark}", file=sys.stderr)
+    return experiment, plan, run
 
 
 def _plan(options: argparse.Namespace, console: Console) -> int:
@@ -105,8 +106,9 @@ def _submit(options: argparse.Namespace, console: Console) -> int:
 
 def _run_here(plan: Plan, experiment: Experiment, run: RunFolder, console: Console) -> None:
     from slurm.live import Live
-    from slurm.submit import JobFailed, run_here
+    from slurm.submit import JobFailed, check_gpus, run_here
 
+    check_gpus(plan)
     run.create(experiment)
     with hold(run.lock, f"submit {run.id}"):
         check_same_inputs(experiment, run)
@@ -129,9 +131,8 @@ def _show(plan: Plan, experiment: Experiment, run: RunFolder, console: Console) 
         if job.gpus_per_task:
             processes += f" ({job.gpus_per_task} GPU each)"
         needs = job.needs[0] if len(job.needs) == 1 else f"{len(job.needs)} jobs" if job.needs else ""
-        writes = job.writes[0] if len(job.writes) == 1 else f"{Path(job.writes[0]).parent} ({len(job.writes)} shards)"
         done = "[green]done[/]" if is_done(run, experiment, job.stage) else ""
-        table.add_row(job.name, processes, needs, writes, done)
+        table.add_row(job.name, processes, needs, ", ".join(job.writes), done)
     console.print(table)
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from pathlib import Path
 
 from urbanvlm.errors import UserError
@@ -19,7 +20,10 @@ SUBMITTER = "URBANVLM_SUBMITTER"
 
 
 def run_job(run_path: str, stage: Stage, attempt_path: str) -> None:
-    """Do one stage's share of this task. Exits with code 2 after a user's mistake, which stands in `error-<rank>`."""
+    """Do one stage's share of this task. Exits with code 2 after a user's mistake, which stands in `error-<rank>`.
+
+    A bug leaves its traceback in `crash-<rank>`.
+    """
     from submitit import JobEnvironment
 
     _end_with_submitter()
@@ -31,6 +35,10 @@ def run_job(run_path: str, stage: Stage, attempt_path: str) -> None:
     except UserError as error:
         write_atomic(Path(attempt_path) / f"error-{process.rank}", f"{error}\n")
         raise SystemExit(2) from None
+    except Exception:
+        # The other ranks may wait for this one in a collective: the submitter ends them when it sees this.
+        write_atomic(Path(attempt_path) / f"crash-{process.rank}", traceback.format_exc())
+        raise
 
 
 def _end_with_submitter() -> None:

@@ -52,8 +52,8 @@ class Live:
     def refresh(self, run: RunFolder, job: JobSpec) -> None:
         """Show the newest progress; returns after a fifth of a second."""
         time.sleep(REFRESH_SECONDS)
-        parts = [read_progress(run.progress_file(job.name, rank)) for rank in range(job.tasks)]
-        fresh = [part for part in parts if part is not None and part.updated >= self._job_started]
+        snapshots = [read_progress(run.progress_file(job.name, part)) for part in range(job.parts)]
+        fresh = [one for one in snapshots if one is not None and one.updated >= self._job_started]
         if not fresh:
             return
         shown = fresh[0] if job.stage.kind != "evaluate" else _together(fresh)

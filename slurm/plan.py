@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from slurm.cluster import Cluster
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
-from urbanvlm.run_folder import RunFolder
-from urbanvlm.stages import Stage, needs_of, results_of, stages_of
+from urbanvlm.stages import Stage, needs_of, stages_of, writes_of
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,10 @@ class JobSpec:
     timeout_minutes: int
     needs: tuple[str, ...]
     """names of the jobs that must have succeeded"""
+    parts: int
+    """how many processes or shards report progress"""
     writes: tuple[str, ...]
-    """paths inside the run folder"""
+    """paths inside the run folder, for people"""
 
     @property
     def name(self) -> str:
@@ -51,16 +52,16 @@ class Plan:
 
 def make_plan(experiment: Experiment, cluster: Cluster) -> Plan:
     """Raises UserError where the cluster cannot hold a job."""
-    run = RunFolder.of(experiment)
-    jobs = tuple(_job(experiment, stage, run) for stage in stages_of(experiment))
+    jobs = tuple(_job(experiment, stage) for stage in stages_of(experiment))
     for job in jobs:
         _check_fits(job, cluster)
     return Plan(experiment.run_id, cluster, jobs)
 
 
-def _job(experiment: Experiment, stage: Stage, run: RunFolder) -> JobSpec:
+def _job(experiment: Experiment, stage: Stage) -> JobSpec:
     resources = experiment.resources
-    tasks = {"train": resources.processes, "evaluate": experiment.evaluate.shards}.get(stage.kind, 1)
+    shards = experiment.evaluate.shards
+    tasks = {"train": resources.processes, "evaluate": min(shards, resources.processes)}.get(stage.kind, 1)
     uses_model = stage.kind in ("train", "evaluate")
     return JobSpec(
         stage=stage,
@@ -71,7 +72,8 @@ def _job(experiment: Experiment, stage: Stage, run: RunFolder) -> JobSpec:
         memory_gb=resources.memory_gb,
         timeout_minutes=resources.timeout_minutes,
         needs=tuple(needed.name for needed in needs_of(experiment, stage)),
-        writes=tuple(str(path.relative_to(run.path)) for path in results_of(run, experiment, stage)),
+        parts=shards if stage.kind == "evaluate" else 1,
+        writes=writes_of(experiment, stage),
     )
 
 
@@ -85,5 +87,5 @@ def _check_fits(job: JobSpec, cluster: Cluster) -> None:
             f"job {job.name}",
             f"asks for {job.gpus_per_node} GPUs on a node, but a node of cluster {cluster.name} has "
             f"{cluster.gpus_per_node}",
-            "lower resources.processes or evaluate.shards",
+            "lower resources.processes",
         )

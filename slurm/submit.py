@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +73,10 @@ def run_here(plan: Plan, experiment: Experiment, run: RunFolder, live: Live) -> 
 def _run_one(plan: Plan, job: JobSpec, run: RunFolder, attempt: Path, live: Live) -> None:
     executor = LocalExecutor(attempt)
     executor.update_parameters(
-        timeout_min=job.timeout_minutes, tasks_per_node=job.tasks_per_node, gpus_per_node=job.gpus_per_node
+        timeout_min=job.timeout_minutes,
+        tasks_per_node=job.tasks_per_node,
+        gpus_per_node=job.gpus_per_node,
+        visible_gpus=_gpus_here() if job.gpus_per_node else (),
     )
     me = f"{os.getpid()}:{psutil.Process().create_time()}"
     with _environ(_environment(job, plan) | {SUBMITTER: me}), _ctrl_c_ignored():
@@ -79,21 +84,48 @@ def _run_one(plan: Plan, job: JobSpec, run: RunFolder, attempt: Path, live: Live
     try:
         while not submitted.done():
             live.refresh(run, job)
-            if list(attempt.glob("error-*")):
-                # One rank refused its input; the others may wait for it in a collective.
+            if list(attempt.glob("error-*")) or list(attempt.glob("crash-*")):
+                # One rank gave up; the others may wait for it in a collective.
                 break
     finally:
         _kill_tree(int(submitted.job_id))
 
 
+def check_gpus(plan: Plan) -> None:
+    """Raises UserError where a job of a plan for this machine asks for more GPUs than it has."""
+    wanted = max(job.gpus_per_node for job in plan.jobs)
+    if wanted and len(found := _gpus_here()) < wanted:
+        raise UserError(
+            "resources.gpus_per_process",
+            f"the plan needs {wanted} GPUs, and this machine shows {len(found)}",
+            "set resources.gpus_per_process=0 for the CPU, or fewer resources.processes",
+        )
+
+
+def _gpus_here() -> tuple[int, ...]:
+    """Numbers of this machine's GPUs, less those that CUDA_VISIBLE_DEVICES hides."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        numbers = [name.strip() for name in visible.split(",") if name.strip()]
+        if not all(name.isdigit() for name in numbers):
+            raise UserError(
+                f"CUDA_VISIBLE_DEVICES={visible}", "names GPUs in another way than by numbers", "use numbers"
+            )
+        return tuple(int(name) for name in numbers)
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
+    return tuple(range(sum(line.startswith("GPU ") for line in listed.splitlines())))
+
+
 def _failure(job: JobSpec, attempt: Path) -> Exception:
     for error in sorted(attempt.glob("error-*")):
         return UserError(f"job {job.name}", error.read_text(encoding="utf-8").strip())
-    logs = sorted(attempt.glob("*_log.err"))
-    tails = [(log, log.read_text(encoding="utf-8", errors="replace").strip().splitlines()) for log in logs]
-    for log, lines in tails:
-        if any(line.startswith("Traceback") for line in lines):
-            return JobFailed(f"job {job.name} failed: {lines[-1]}\n" + "\n".join(lines[-25:]) + f"\nwhole log: {log}")
+    for crash in sorted(attempt.glob("crash-*")):
+        trace = crash.read_text(encoding="utf-8").strip()
+        return JobFailed(
+            f"{trace}\njob {job.name} failed, process {crash.name.removeprefix('crash-')}; logs: {attempt}"
+        )
     return JobFailed(f"job {job.name} ended without its result and without an error (killed?); logs: {attempt}")
 
 

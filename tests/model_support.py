@@ -51,7 +51,7 @@ def half_bright(count: int, seed: int) -> Iterator[tuple[Image.Image, str]]:
 
 def fit(loaded: LoadedModel, rows: Sequence[tuple[Image.Image, str, str]], steps: int, batch: int) -> None:
     """Plain AdamW on (image, prompt, target) rows, in order, over and over."""
-    optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=2e-3, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=1e-3, betas=(0.9, 0.98))
     loaded.model.train()
     for step in range(steps):
         chosen = [rows[(step * batch + i) % len(rows)] for i in range(batch)]

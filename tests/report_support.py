@@ -79,7 +79,7 @@ def make_run(
             "output": str(folder),
             "data": {"scenes": {"places": 6, "image_size": 64, "headings": list(QUARTERS)}},
             "models": [{"family": "blip2", "label": label} for label in models],
-            "evaluate": {"shards": 2, "examples": limit, "bootstrap_resamples": 50},
+            "evaluate": {"shards": 2, "max_examples": limit, "bootstrap_resamples": 50},
         }
         | ({"train": {"max_steps": 60, "train_batch_size": 8, "micro_batch_size": 8}} if mode == "fine-tune" else {}),
         "test",

@@ -35,7 +35,7 @@ def test_an_unknown_family_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UserError, match="did you mean llava"):
         get_family("lava")
     with pytest.raises(UserError, match="blip2, instructblip, llava"):
-        check_family("clip")
+        check_family("gemma")
 
 
 def test_a_preset_of_another_family_is_refused() -> None:

@@ -82,12 +82,12 @@ def test_shards_are_disjoint_and_cover(tmp_path: Path, questions: Path, whole: b
 
 
 def test_only_the_first_examples_where_asked(tmp_path: Path, questions: Path) -> None:
-    run = make_run(tmp_path / "run", questions, evaluate={"examples": 3})
+    run = make_run(tmp_path / "run", questions, evaluate={"max_examples": 3})
     assert [row["example_id"] for row in answer(run)] == [e.id for e in read_examples(questions / "test.jsonl")][:3]
 
 
 def test_more_shards_than_examples_leaves_empty_ones(tmp_path: Path, questions: Path) -> None:
-    run = make_run(tmp_path / "run", questions, evaluate={"examples": 1, "shards": 2})
+    run = make_run(tmp_path / "run", questions, evaluate={"max_examples": 1, "shards": 2})
     assert [len(answer(run, shard)) for shard in range(2)] == [0, 1]
     assert all(run.shard_file("llava", "before", shard).is_file() for shard in range(2))
 

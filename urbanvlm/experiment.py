@@ -17,6 +17,7 @@ from urbanvlm.errors import UserError
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -155,7 +156,9 @@ class Evaluate(Part):
     prompts: str | None = Field(None, description="YAML of prompts per subtype; the shipped ones if not given")
     profile: Literal["strict"] = Field("strict", description="how text becomes an answer")
     bootstrap_resamples: Positive = Field(1000, description="resamples of the places for the 95 % intervals")
-    examples: Positive | None = Field(None, description="only the first so many; the scores are then stamped partial")
+    max_examples: Positive | None = Field(
+        None, description="ask only the first so many; the scores are then stamped partial"
+    )
 
 
 class Resources(Part):
@@ -175,7 +178,7 @@ class Experiment(Part):
     name: str = Field(description="letters, digits, `-`, `_`, `.`; the run's id begins with it")
     question: str = Field("", description="what the experiment is to find out, in a sentence")
     mode: Literal["fine-tune", "zero-shot"] = Field(description="fine-tune evaluates before and after; zero-shot once")
-    seed: NonNegative = Field(0, description="the root of all randomness")
+    seed: Seed = Field(0, description="the root of all randomness")
     output: str = Field("runs", description="folder of the run folders")
     data: Data = Field(description="the questions")
     models: Annotated[tuple[Model, ...], Field(min_length=1)] = Field(description="the models, one after the other")

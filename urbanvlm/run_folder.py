@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,23 +132,26 @@ def resolve_folder(name: str) -> Path:
     return folder
 
 
-def _marker(path: Path) -> Path:
+def marker_of(path: Path) -> Path:
     """`COMPLETE` inside a folder; `<stem>.COMPLETE` beside a file."""
     return path / "COMPLETE" if path.suffix == "" else path.with_suffix(".COMPLETE")
 
 
 def mark_complete(path: Path, facts: Mapping[str, Any] | None = None) -> None:
     """Say that a folder, or a file with a suffix, is finished. Written last, atomically; `facts` may say of what."""
-    write_atomic(_marker(path), json.dumps(dict(facts or {}), indent=1, sort_keys=True) + "\n")
+    if path.is_file():
+        with path.open("rb") as finished:
+            os.fsync(finished.fileno())
+    write_atomic(marker_of(path), json.dumps(dict(facts or {}), indent=1, sort_keys=True) + "\n")
 
 
 def is_complete(path: Path) -> bool:
-    return _marker(path).is_file()
+    return marker_of(path).is_file()
 
 
 def completion_facts(path: Path) -> dict[str, Any]:
     """What `mark_complete` was told; FileNotFoundError if it was not called."""
-    facts = json.loads(_marker(path).read_text(encoding="utf-8"))
+    facts = json.loads(marker_of(path).read_text(encoding="utf-8"))
     assert isinstance(facts, dict)
     return facts
 

@@ -71,6 +71,19 @@ def results_of(run: RunFolder, experiment: Experiment, stage: Stage) -> tuple[Pa
     return (run.report,)
 
 
+def writes_of(experiment: Experiment, stage: Stage) -> tuple[str, ...]:
+    """What a stage writes, in words of paths inside the run folder, for people."""
+    if stage.kind == "synthesize":
+        return ("dataset/",)
+    if stage.kind == "train":
+        return (f"models/{stage.model}/train/", f"tensorboard/{stage.model}/")
+    if stage.kind == "evaluate":
+        shards = experiment.evaluate.shards
+        words = f"{shards} shard{'s' if shards > 1 else ''}"
+        return (f"models/{stage.model}/evaluate/{stage.phase}/predictions/ ({words})",)
+    return ("scores.json", "report.md", "report/")
+
+
 def is_done(run: RunFolder, experiment: Experiment, stage: Stage) -> bool:
     return all(is_complete(path) for path in results_of(run, experiment, stage))
 
@@ -79,11 +92,11 @@ def run_stage(run: RunFolder, stage: Stage, process: Process) -> None:
     """Do this process's part of a stage; finished parts are not done again. Raises UserError for a user's mistake."""
     experiment = run.experiment
     if stage.kind == "evaluate":
-        result = results_of(run, experiment, stage)[process.rank]
-        if is_complete(result):
-            return
-        with hold(result.with_suffix(".LOCK"), stage.name):
-            _evaluate(run, stage, process)
+        results = results_of(run, experiment, stage)
+        for shard in range(process.rank, len(results), process.world_size):
+            if not is_complete(results[shard]):
+                with hold(results[shard].with_suffix(".LOCK"), stage.name):
+                    _evaluate(run, stage, shard)
     elif stage.kind == "train":
         if process.rank == 0:
             with hold(run.train(stage.model) / "LOCK", stage.name):
@@ -99,9 +112,9 @@ def _model(experiment: Experiment, label: str) -> Model:
     return next(model for model in experiment.models if model.label == label)
 
 
-def _progress(run: RunFolder, stage: Stage, process: Process, unit: str, total: int = 0) -> Progress:
-    """A stage that learns its total late says it with its first update."""
-    return Progress(run.progress_file(stage.name, process.rank), total=total, unit=unit)
+def _progress(run: RunFolder, stage: Stage, part: int, unit: str, total: int = 0) -> Progress:
+    """Of a rank or a shard. A stage that learns its total late says it with its first update."""
+    return Progress(run.progress_file(stage.name, part), total=total, unit=unit)
 
 
 def _synthesize(run: RunFolder) -> None:
@@ -112,7 +125,7 @@ def _synthesize(run: RunFolder) -> None:
     assert data.scenes is not None
     resources = run.experiment.resources
     processes = resources.processes * resources.cpus_per_process
-    with _progress(run, Stage("synthesize"), Process(), "places", data.scenes.places) as progress:
+    with _progress(run, Stage("synthesize"), 0, "places", data.scenes.places) as progress:
         synthesize(data.scenes, seed, run.dataset, processes=processes, progress=progress)
     build_dataset(data.scenes, seed, run.dataset, data.chain_of_thought)
     mark_complete(run.dataset)
@@ -122,16 +135,16 @@ def _train(run: RunFolder, stage: Stage, process: Process) -> None:
     from urbanvlm.train.loop import train
 
     model = _model(run.experiment, stage.model)
-    with _progress(run, stage, process, "steps") as progress:
+    with _progress(run, stage, process.rank, "steps") as progress:
         train(run, model, process.rank, process.local_rank, process.world_size, progress)
 
 
-def _evaluate(run: RunFolder, stage: Stage, process: Process) -> None:
+def _evaluate(run: RunFolder, stage: Stage, shard: int) -> None:
     from urbanvlm.evaluate.predict import predict
 
     model = _model(run.experiment, stage.model)
-    with _progress(run, stage, process, "examples") as progress:
-        predict(run, model, stage.phase, process.rank, progress)
+    with _progress(run, stage, shard, "examples") as progress:
+        predict(run, model, stage.phase, shard, progress)
 
 
 def _report(run: RunFolder) -> None:

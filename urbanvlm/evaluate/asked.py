@@ -20,7 +20,7 @@ class Asked:
     without_gold: tuple[str, ...]
     """a line for each row whose gold answer is none of its subtype, such as Yes to a question that begins with where"""
     partial: bool
-    """were examples left out because evaluate.examples says so?"""
+    """were examples left out because evaluate.max_examples says so?"""
 
 
 def asked_examples(run: RunFolder) -> Asked:
@@ -30,7 +30,7 @@ def asked_examples(run: RunFolder) -> Asked:
     usable, refused = with_gold(rows)
     if not usable:
         raise UserError(file, "has no row whose answer fits its subtype", f"first: {refused[0]}")
-    examples = usable[: run.experiment.evaluate.examples]
+    examples = usable[: run.experiment.evaluate.max_examples]
     return Asked(tuple(examples), tuple(refused), partial=len(examples) < len(usable))
 
 

@@ -145,7 +145,9 @@ class ImageTextFamily(ABC):
                 model_id = f"{checkpoint}@{revision}" if revision else checkpoint
         self.settle(model, processor, checkpoint)
         if None in (processor.tokenizer.pad_token_id, processor.tokenizer.eos_token_id):
-            raise UserError(f"checkpoint {checkpoint!r}", "its tokenizer names no pad or no eos token", "mend its files")
+            raise UserError(
+                f"checkpoint {checkpoint!r}", "its tokenizer names no pad or no eos token", "mend its files"
+            )
         loaded = LoadedModel(model, processor, self, model_id)
         _replace_generation_config(loaded)
         model.eval()

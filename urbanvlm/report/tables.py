@@ -20,11 +20,11 @@ from urbanvlm.report.markdown import escape, pipe_table
 from urbanvlm.run_folder import RunFolder
 
 PARTIAL_STAMP = "partial: not comparable"
-PARTIAL_REASON = "evaluate.examples leaves out rows of the test split"
+PARTIAL_REASON = "evaluate.max_examples leaves out rows of the test split"
 
 
 def is_partial(run: RunFolder) -> bool:
-    """Whether `evaluate.examples` leaves out rows of the test split."""
+    """Whether `evaluate.max_examples` leaves out rows of the test split."""
     return asked_examples(run).partial
 
 

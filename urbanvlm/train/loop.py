@@ -59,7 +59,8 @@ def build_learner(model: Model, settings: Train, seed: int, data: TrainingData, 
     loaded = export.trainable_model(model, settings, seed)
     data.check_lengths(loaded)
     if settings.gradient_checkpointing:
-        unwrap(loaded.model).activation_checkpointing_enable()
+        # By its older name, the only one that transformers 5.20, the last for Python 3.10, has.
+        unwrap(loaded.model).gradient_checkpointing_enable({"use_reentrant": False})
     engine = build_engine(loaded.model, settings, model.precision, group.device)
     micro, accumulation = settings.micro_batch_size, settings.gradient_accumulation_steps
     batching = Batching(len(data.examples), micro, accumulation, group.world_size, seed)
