@@ -69,10 +69,9 @@ def test_sbatch_text_is_golden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/opt/venv/bin/python")
     experiment = load_experiment(ROOT / "experiments" / "fine-tune-llava.yaml")
     plan = make_plan(experiment, load_cluster("slurm-example"))
-    run = RunFolder(Path("/shared/runs") / experiment.run_id)
-    text = "\n".join(
-        f"===== {job.name}\n{sbatch_text(plan, job, run)}".replace(str(ROOT), "/checkout") for job in plan.jobs
-    )
+    run = RunFolder(Path("/scratch/runs") / experiment.run_id)
+    text = "\n".join(f"===== {job.name}\n{sbatch_text(plan, job, run)}" for job in plan.jobs)
+    text = text.replace(str(ROOT), "/checkout").replace(experiment.run_id, "RUN-ID")
     golden = GOLDEN / "fine-tune-llava.sbatch"
     assert text == golden.read_text(encoding="utf-8"), "if the change is meant, write the new text to " + str(golden)
 
