@@ -98,7 +98,9 @@ def _submit(options: argparse.Namespace, console: Console) -> int:
             "submitting to Slurm is not built yet",
             "`make plan` prints the batch scripts; CLUSTER=local runs here",
         )
-    if not all(is_done(run, experiment, job.stage) for job in plan.jobs):
+    if all(is_done(run, experiment, job.stage) for job in plan.jobs):
+        check_same_inputs(experiment, run)
+    else:
         _run_here(plan, experiment, run, console)
     _show_result(run, experiment, console)
     return 0
@@ -109,9 +111,10 @@ def _run_here(plan: Plan, experiment: Experiment, run: RunFolder, console: Conso
     from slurm.submit import JobFailed, check_gpus, run_here
 
     check_gpus(plan)
-    run.create(experiment)
+    run.create()
     with hold(run.lock, f"submit {run.id}"):
         check_same_inputs(experiment, run)
+        run.write_experiment(experiment)
         try:
             run_here(plan, experiment, run, Live(console))
         except JobFailed as failure:

@@ -16,7 +16,7 @@ from urbanvlm.run_folder import RunFolder
 from urbanvlm.stages import Process, Stage, run_stage
 
 SUBMITTER = "URBANVLM_SUBMITTER"
-"""`<pid>:<birth time>` of a submitter that stays: local jobs end with it."""
+"""`<pid>:<birth>` of a submitter that stays: local jobs end with it."""
 
 
 def run_job(run_path: str, stage: Stage, attempt_path: str) -> None:
@@ -29,7 +29,8 @@ def run_job(run_path: str, stage: Stage, attempt_path: str) -> None:
     _end_with_submitter()
     environment = JobEnvironment()
     process = Process(environment.global_rank, environment.local_rank, environment.num_tasks)
-    os.environ["URBANVLM_RENDEZVOUS"] = str(Path(attempt_path) / "rendezvous")
+    if environment.cluster == "local":
+        os.environ["URBANVLM_RENDEZVOUS"] = str(Path(attempt_path) / "rendezvous")
     try:
         run_stage(RunFolder(Path(run_path)), stage, process)
     except UserError as error:
@@ -45,10 +46,10 @@ def _end_with_submitter() -> None:
     """A local job must not outlive the command that shows it: the next one would meet a writer it cannot see."""
     if SUBMITTER not in os.environ:
         return
-    pid, born = os.environ[SUBMITTER].split(":")
+    pid, _, born = os.environ[SUBMITTER].partition(":")
 
     def watch() -> None:
-        while process_alive(int(pid), float(born)):
+        while process_alive(int(pid), born):
             time.sleep(0.5)
         os.killpg(0, signal.SIGKILL)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from slurm.live import progress_words
@@ -45,7 +46,7 @@ def status_table(runs: list[RunFolder]) -> Table:
         try:
             experiment = run.experiment
         except UserError as error:
-            table.add_row(run.id, "[red]unreadable[/]", "", "", str(error))
+            table.add_row(run.id, "[red]unreadable[/]", "", "", escape(str(error)))
             continue
         stages = stages_of(experiment)
         unfinished = [stage for stage in stages if not is_done(run, experiment, stage)]
@@ -65,7 +66,7 @@ def status_table(runs: list[RunFolder]) -> Table:
 def _words(run: RunFolder, experiment: Experiment, stage: Stage) -> str:
     errors = sorted((run.jobs / stage.name).glob("attempt-*/error-*"))
     if errors and errors[-1].parent == max((run.jobs / stage.name).glob("attempt-*")):
-        return f"[red]{errors[-1].read_text(encoding='utf-8').strip()}[/]"
+        return f"[red]{escape(errors[-1].read_text(encoding='utf-8').strip())}[/]"
     shown = read_progress(run.progress_file(stage.name, 0))
     return progress_words(shown) if shown is not None else ""
 

@@ -22,8 +22,12 @@ from slurm.live import Live
 from slurm.plan import JobSpec, Plan
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
+from urbanvlm.lock import birth_of
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.stages import is_done
+
+NO_LIMIT_MINUTES = 60 * 24 * 365
+"""resources.timeout_minutes is what Slurm is told: here nobody waits for the machine"""
 
 
 class JobFailed(Exception):
@@ -73,12 +77,12 @@ def run_here(plan: Plan, experiment: Experiment, run: RunFolder, live: Live) -> 
 def _run_one(plan: Plan, job: JobSpec, run: RunFolder, attempt: Path, live: Live) -> None:
     executor = LocalExecutor(attempt)
     executor.update_parameters(
-        timeout_min=job.timeout_minutes,
+        timeout_min=NO_LIMIT_MINUTES,
         tasks_per_node=job.tasks_per_node,
         gpus_per_node=job.gpus_per_node,
         visible_gpus=_gpus_here() if job.gpus_per_node else (),
     )
-    me = f"{os.getpid()}:{psutil.Process().create_time()}"
+    me = f"{os.getpid()}:{birth_of(os.getpid())}"
     with _environ(_environment(job, plan) | {SUBMITTER: me}), _ctrl_c_ignored():
         submitted = executor.submit(run_job, str(run.path), job.stage, str(attempt))
     try:
@@ -133,8 +137,8 @@ def _new_attempt(run: RunFolder, job: JobSpec) -> Path:
     """A folder per start: submitit names results by process number, which may come back."""
     folder = run.jobs / job.name
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = [int(p.name.removeprefix("attempt-")) for p in folder.glob("attempt-*")]
-    attempt = folder / f"attempt-{max(numbers, default=0) + 1:03d}"
+    numbers = (p.name.removeprefix("attempt-") for p in folder.glob("attempt-*"))
+    attempt = folder / f"attempt-{max((int(n) for n in numbers if n.isdigit()), default=0) + 1:03d}"
     attempt.mkdir()
     return attempt
 

@@ -83,6 +83,8 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, list[str], list[str]]] = {
     "not UTF-8": (text("test.jsonl", b"\xff\xfe\n"), [], ["test.jsonl", "UTF-8"]),
     "empty file": (text("test.jsonl", "\n"), [], ["test.jsonl"]),
     "missing question": (row(question=None), [], ["test.jsonl:2", "question"]),
+    "half a character": (text("test.jsonl", json.dumps(ROW | {"question": "a\ud83d"})), [], ["test.jsonl:1", "question"]),
+    "file below a file": (None, ["--set", "data.test_file=test.jsonl/x"], ["test.jsonl/x", "Not a directory"]),
     "number for an answer": (row(answer=3), [], ["test.jsonl:2", "answer"]),
     "unknown subtype": (row(subtype="presence.binari"), [], ["test.jsonl:2", "presence.binari", "presence.binary"]),
     "missing picture": (row(image_id="nowhere.jpg"), [], ["nowhere.jpg"]),
@@ -123,6 +125,17 @@ def test_too_few_places_for_the_splits(project: Path) -> None:
     done = submit(project)
     assert done.returncode == 2 and "places" in done.stderr, done.stderr
     assert not (project / "runs").exists()
+
+
+def test_a_finished_run_is_not_shown_for_another_file(project: Path) -> None:
+    first = submit(project)
+    assert first.returncode == 0, first.stderr
+    (project / "test.jsonl").write_text(json.dumps(ROW | {"answer": "No"}) + "\n")
+    second = submit(project)
+    assert second.returncode == 2
+    assert "test.jsonl: is not what x-" in second.stderr and "blind" not in second.stdout
+    (project / "test.jsonl").write_text(json.dumps(ROW) + "\n")
+    assert submit(project).returncode == 0
 
 
 def test_plan_touches_nothing_and_imports_no_torch(project: Path) -> None:

@@ -158,7 +158,10 @@ def test_a_second_submit_is_refused_while_the_first_lives_and_ctrl_c_ends_every_
         while not run.lock.exists() or len(psutil.Process(first.pid).children(recursive=True)) < 2:
             assert time.monotonic() < deadline and first.poll() is None
             time.sleep(0.1)
-        second = subprocess.run(command(tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=120)
+        written = run.experiment_file.read_bytes()
+        others = [*command(tmp_path)[:-1], f"{SMALL} output={tmp_path} resources.memory_gb=9"]
+        second = subprocess.run(others, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert run.experiment_file.read_bytes() == written, "a refused submit changed what the jobs read"
         assert second.returncode == 2
         assert f"process {first.pid}" in second.stderr and len(second.stderr.strip().splitlines()) == 1
         everyone = psutil.Process(first.pid).children(recursive=True)

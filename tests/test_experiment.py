@@ -46,6 +46,7 @@ def refusal(tmp_path: Path, *overrides: str) -> str:
         ("train.learning_rate=0", ["train.learning_rate", "greater than 0"]),
         ("train.learning_rate=.nan", ["train.learning_rate", "finite"]),
         ("seed=1.5", ["seed", "valid integer"]),
+        ("seed=100000000000000000000", ["seed", "less than"]),
         ("seed=-1", ["seed", "greater than or equal to 0"]),
         ("seed=true", ["seed", "valid integer"]),
         ("data.scenes.places=1", ["data.scenes.places", "greater than or equal to 2"]),
@@ -64,6 +65,7 @@ def refusal(tmp_path: Path, *overrides: str) -> str:
         ("name.x=1", ["name.x=1", "a value, not a section"]),
         ("seed", ["'seed'", "not of the form section.key=value"]),
         ("seed=[", ["'seed=['"]),
+        ("name=2024-02-30", ["name=2024-02-30", "day is out of range", "in quotes"]),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, override: str, words: list[str]) -> None:
@@ -129,6 +131,7 @@ def test_the_run_id_follows_what_is_computed_and_nothing_else(tmp_path: Path) ->
     base = load_experiment(path).run_id
     assert base.startswith("x-") and len(base) == len("x-") + 8
     same = ["resources.memory_gb=9", "output=elsewhere", "question=why", "train.learning_rate=5.0e-5"]
+    same += ["train.log_every_steps=1", "train.checkpoint_every_steps=2", "train.keep_checkpoints=1"]
     assert load_experiment(path, same).run_id == base
     for change in ("seed=1", "train.max_steps=4", "data.scenes.places=9", "models.0.checkpoint=tiny-opt"):
         assert load_experiment(path, [change]).run_id != base
@@ -142,6 +145,12 @@ def test_the_run_id_follows_what_is_computed_and_nothing_else(tmp_path: Path) ->
 def test_an_experiment_survives_its_yaml(seed: int, rate: float, question: str) -> None:
     tree = MINIMAL | {"seed": seed, "question": question, "train": {**MINIMAL["train"], "learning_rate": rate}}  # type: ignore[dict-item]
     experiment = Experiment.model_validate(tree)
+    assert check_experiment(parse_yaml(experiment.to_yaml(), "again"), "again") == experiment
+
+
+@pytest.mark.parametrize("text", ["1e5", "123e45", "0x_", "yes", "2024-02-30", "1_000", "~", ".5e3", "é: x"])
+def test_text_that_looks_like_another_type_survives_the_yaml(text: str) -> None:
+    experiment = Experiment.model_validate(MINIMAL | {"question": text})
     assert check_experiment(parse_yaml(experiment.to_yaml(), "again"), "again") == experiment
 
 

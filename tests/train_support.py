@@ -103,15 +103,17 @@ def make_run(
         "resources": {"processes": settings["train_batch_size"] // per_process},
     }
     run = RunFolder(path)
-    run.create(check_experiment(tree, "test"))
+    run.create()
+    run.write_experiment(check_experiment(tree, "test"))
     return run
 
 
 def start(run: RunFolder, program: str, *arguments: str) -> list[subprocess.Popen[str]]:
     """The program once per rank, with the arguments run folder, rank and world size before its own."""
     size = run.experiment.world_size
-    attempt = len(list(run.path.glob("rendezvous-*")))
-    rendezvous = run.path / f"rendezvous-{attempt}"
+    attempt = len(list(run.path.glob("rendez vous *")))
+    # A folder of ours may be called anything: torch once waited for ever for "rendez%20vous".
+    rendezvous = run.path / f"rendez vous #{attempt} é"
     rendezvous.touch()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
     environment["URBANVLM_RENDEZVOUS"] = str(rendezvous)

@@ -169,7 +169,11 @@ class Resources(Part):
     gpus_per_process: NonNegative = Field(0, description="0 on a machine without GPUs")
     cpus_per_process: Positive = Field(1, description="cores, and threads of torch, per process")
     memory_gb: Positive = Field(6, description="memory of one node of a job")
-    timeout_minutes: Positive = Field(60, description="time limit of one job")
+    timeout_minutes: Positive = Field(60, description="time limit of one job on Slurm")
+
+
+NO_EFFECT = {"log_every_steps", "checkpoint_every_steps", "keep_checkpoints"}
+"""keys of train that change what is kept, not what is computed"""
 
 
 class Experiment(Part):
@@ -231,13 +235,15 @@ class Experiment(Part):
 
     @property
     def run_id(self) -> str:
-        """`<name>-<hash8 of the resolved experiment without its resources and output folder>`."""
-        identity = self.model_dump(mode="json", exclude={"resources", "output", "question"})
+        """`<name>-<hash8 of all of the resolved experiment that decides what is computed>`."""
+        identity = self.model_dump(
+            mode="json", exclude={"resources": True, "output": True, "question": True, "train": NO_EFFECT}
+        )
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return f"{self.name}-{digest[:8]}"
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _safe_name(value: str) -> str:
@@ -260,11 +266,16 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_UniqueKeyLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """Puts text that our loader would read as a number in quotes."""
+
+
+for _yaml_class in (_UniqueKeyLoader, _Dumper):
+    _yaml_class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+0123456789."),
+    )
 
 
 def parse_yaml(text: str, where: object) -> Any:
@@ -274,8 +285,9 @@ def parse_yaml(text: str, where: object) -> Any:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{where}:{line}", error.problem or "not YAML", "mend the line") from None
-    except yaml.YAMLError as error:
-        raise UserError(where, f"not YAML ({error})") from None
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: a date or a number that YAML recognises and Python does not, such as 2024-02-30.
+        raise UserError(where, f"not YAML ({error})", "put text in quotes") from None
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from urbanvlm.dataset.images import check_images
-from urbanvlm.dataset.prompts import Prompts, load_prompts
+from urbanvlm.dataset.images import check_images, resolve_image
+from urbanvlm.dataset.prompts import SHIPPED, Prompts, load_prompts
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
@@ -69,21 +70,41 @@ def _files(experiment: Experiment) -> list[Path]:
 
 
 def check_same_inputs(experiment: Experiment, run: RunFolder) -> None:
-    """A run goes on only with the files it began with; the first call writes down which those are.
+    """A run goes on only with what it began with; the first call writes down what that is.
 
-    Raises UserError naming the file that is another one now.
+    Files count by their content, pictures and the files of a checkpoint folder by name and size: reading them all would
+    take minutes. Raises UserError naming what is another one now.
     """
-    prompts = [Path(experiment.evaluate.prompts)] if experiment.evaluate.prompts is not None else []
-    now = {str(file): fingerprint(file) for file in [*_files(experiment), *prompts]}
+    now = _inputs(experiment)
     if not run.inputs_file.is_file():
         write_atomic(run.inputs_file, json.dumps(now, indent=1) + "\n")
         return
     before = json.loads(run.inputs_file.read_text(encoding="utf-8"))
-    for file, digest in now.items():
-        if before.get(file) != digest:
+    for name in now:
+        if before.get(name) != now[name]:
             raise UserError(
-                file, f"is not the file that {run.id} began with", "change the experiment's name to begin a new run"
+                name, f"is not what {run.id} began with", "bring the old one back, or change the experiment's name"
             )
+
+
+def _inputs(experiment: Experiment) -> dict[str, str]:
+    """What the experiment reads, by name -> sha256."""
+    prompts = experiment.evaluate.prompts
+    found = {str(file): fingerprint(file) for file in _files(experiment)}
+    found[prompts or "the shipped prompts"] = fingerprint(Path(prompts) if prompts else SHIPPED)
+    if experiment.data.images is not None:
+        images = resolve_folder(experiment.data.images)
+        ids = {example.image_id for file in _files(experiment) for example in read_examples(file)}
+        found[experiment.data.images] = _sizes(resolve_image(images, name) for name in ids)
+    for checkpoint in {Path(model.checkpoint) for model in experiment.models}:
+        if checkpoint.is_dir():
+            found[str(checkpoint)] = _sizes(path for path in checkpoint.rglob("*") if path.is_file())
+    return found
+
+
+def _sizes(files: Iterable[Path]) -> str:
+    listing = sorted((str(file), file.stat().st_size) for file in files)
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
 def _check_writable(output: Path, where: object) -> None:

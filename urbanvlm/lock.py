@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,25 +28,43 @@ PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, told apart from a later one with the same number by its time of birth."""
+    """A process, told apart from a later one with the same number by its birth."""
 
     host: str
     pid: int
-    born: float
+    born: str
     what: str
 
     @classmethod
     def me(cls, what: str) -> Owner:
-        return cls(socket.gethostname(), os.getpid(), psutil.Process().create_time(), what)
+        return cls(_host(), os.getpid(), birth_of(os.getpid()) or "", what)
 
 
-def process_alive(pid: int, born: float) -> bool:
-    """Is the process of this host with that birth time still there (a zombie is not)?"""
+def _host() -> str:
+    """Where process numbers mean the same: the host, and inside it the container."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {namespace.readlink()}" if namespace.is_symlink() else socket.gethostname()
+
+
+def birth_of(pid: int) -> str | None:
+    """When a process of this host began, in words that no change of the clock alters; None if it is gone."""
     try:
         process = psutil.Process(pid)
-        return abs(process.create_time() - born) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        boot = Path("/proc/sys/kernel/random/boot_id")
+        if not boot.is_file():
+            return str(process.create_time())
+        # Field 22 of stat, counted after the name, which may hold spaces and brackets: ticks since the start.
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{boot.read_text().strip()} {ticks}"
+    except (psutil.NoSuchProcess, OSError):
+        return None
+
+
+def process_alive(pid: int, born: str) -> bool:
+    """Is the process of this host with that birth still there (a zombie is not)?"""
+    return birth_of(pid) == born
 
 
 @contextmanager
@@ -74,8 +92,9 @@ def hold(path: Path, what: str, patience_seconds: float = PATIENCE_SECONDS) -> I
     finally:
         stop.set()
         beat.join()
-        if _read(path) == me:
-            path.unlink(missing_ok=True)
+        with _guarded(path):
+            if _read(path) == me:
+                path.unlink(missing_ok=True)
 
 
 def living_owner(path: Path) -> Owner | None:
@@ -84,10 +103,16 @@ def living_owner(path: Path) -> Owner | None:
     return owner if owner is not None and _alive(path, owner) else None
 
 
-def _try(path: Path, me: Owner) -> Owner | None:
-    """Take the lock, or return its living owner. The guard makes looking and taking one act."""
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
     with path.with_name(f".{path.name}.guard").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
+        yield
+
+
+def _try(path: Path, me: Owner) -> Owner | None:
+    """Take the lock, or return its living owner. The guard makes looking and taking one act."""
+    with _guarded(path):
         owner = _read(path)
         if owner is not None and owner != me:
             if _alive(path, owner):
@@ -109,7 +134,7 @@ def _read(path: Path) -> Owner | None:
 
 
 def _alive(path: Path, owner: Owner) -> bool:
-    if owner.host == socket.gethostname():
+    if owner.host == _host():
         return process_alive(owner.pid, owner.born)
     try:
         # A file touched now has the file server's clock, so clocks of hosts that differ do no harm.
@@ -122,7 +147,6 @@ def _alive(path: Path, owner: Owner) -> bool:
 
 def _beat(path: Path, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
-        try:
+        # A file server that stumbles once must not cost the lock.
+        with suppress(OSError):
             os.utime(path)
-        except OSError:
-            return

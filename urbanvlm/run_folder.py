@@ -28,15 +28,18 @@ class RunFolder:
         """Where the run of an experiment lies, whether or not it exists yet."""
         return cls(Path(experiment.output).absolute() / experiment.run_id)
 
-    def create(self, experiment: Experiment) -> None:
-        """Make the folder with its `experiment.yaml`, which jobs read. Raises UserError if it cannot be written."""
+    def create(self) -> None:
+        """Make the folder. Raises UserError if it cannot be written."""
         try:
             self.jobs.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.experiment_file, experiment.to_yaml())
         except OSError as error:
             raise UserError(
                 self.path.parent, f"cannot be written ({error.strerror})", "choose another folder with SET=output=…"
             ) from None
+
+    def write_experiment(self, experiment: Experiment) -> None:
+        """Write `experiment.yaml`, which jobs read: only while holding the run's lock, as resources may differ."""
+        write_atomic(self.experiment_file, experiment.to_yaml())
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -146,7 +149,8 @@ def mark_complete(path: Path, facts: Mapping[str, Any] | None = None) -> None:
 
 
 def is_complete(path: Path) -> bool:
-    return marker_of(path).is_file()
+    """Is it there, and was it marked? A marker alone says nothing about a file that somebody has removed."""
+    return path.exists() and marker_of(path).is_file()
 
 
 def completion_facts(path: Path) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def results_of(run: RunFolder, experiment: Experiment, stage: Stage) -> tuple[Pa
         shards = range(experiment.evaluate.shards)
         folder = run.predictions(stage.model, stage.phase)
         return tuple(folder / f"shard-{i:03d}-of-{len(shards):03d}.jsonl" for i in shards)
-    return (run.report,)
+    return (run.scores, run.report)
 
 
 def writes_of(experiment: Experiment, stage: Stage) -> tuple[str, ...]:
@@ -172,5 +172,6 @@ def _report(run: RunFolder) -> None:
                 seed=experiment.seed,
             )
     write_scores(run.scores, rows)
+    mark_complete(run.scores)
     write_report(run, rows)
     mark_complete(run.report)

@@ -68,12 +68,19 @@ def _is_array(path: Path) -> bool:
     return False
 
 
+def _is_torn(text: str) -> bool:
+    """JSON's \\ud83d without its other half is no text that a file or a tokenizer takes."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _example(row: Mapping[str, Any], where: str, rows_of_image: dict[str, int]) -> Example:
     for key in REQUIRED:
         value = row.get(key)
         if not isinstance(value, str) or not value.strip():
             what = f"{key} is missing" if key not in row else f"{key} must be text that is not blank (got {value!r})"
             raise UserError(where, what, "mend the row")
+        if not value.isascii() and _is_torn(value):
+            raise UserError(where, f"{key} holds half of a character (got {value!r})", "mend the row")
     for key in OPTIONAL:
         value = row.get(key)
         if value is not None and (not isinstance(value, str) or not value.strip()):

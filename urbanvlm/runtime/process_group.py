@@ -54,18 +54,19 @@ class ProcessGroup:
 def process_group(rank: int, local_rank: int, world_size: int, rendezvous: Path | None) -> Iterator[ProcessGroup]:
     """Join the job's processes, with DeepSpeed's communication on top; leave at the end.
 
-    Where MASTER_ADDR is set the ranks meet there (env://), else at the file `rendezvous`, which must be new at each
-    start of the job: a file left by a killed job makes the next one wait for processes that are gone.
+    The ranks meet at the file `rendezvous`, else at MASTER_ADDR (env://). The file must be new at each start of the
+    job: one left by a killed job makes the next wait for processes that are gone.
     Collectives run on NCCL with a GPU and on gloo without. Raises ValueError if there is nowhere to meet.
     """
     device = _device(local_rank)
     # DeepSpeed reads these, whoever has started us.
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(local_rank), WORLD_SIZE=str(world_size))
     with tempfile.TemporaryDirectory(prefix="urbanvlm-") as alone:
-        method = _init_method(world_size, rendezvous, Path(alone))
+        store = _store(world_size, rendezvous, Path(alone))
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
-            init_method=method,
+            init_method=None if store else "env://",
+            store=store,
             rank=rank,
             world_size=world_size,
             timeout=TIMEOUT,
@@ -88,17 +89,19 @@ def _device(local_rank: int) -> torch.device:
     return device
 
 
-def _init_method(world_size: int, rendezvous: Path | None, alone: Path) -> str:
-    if "MASTER_ADDR" in os.environ and world_size > 1:
-        return "env://"
+def _store(world_size: int, rendezvous: Path | None, alone: Path) -> dist.Store | None:
+    """The file to meet at, or None to meet at MASTER_ADDR."""
     if world_size == 1:
         rendezvous = alone / "rendezvous"
     if rendezvous is None:
+        if "MASTER_ADDR" in os.environ:
+            return None
         raise ValueError(f"{world_size} processes need MASTER_ADDR or a rendezvous file to meet at")
     # A file means one machine: gloo must not depend on whether its host name resolves.
     if "GLOO_SOCKET_IFNAME" not in os.environ and Path("/sys/class/net/lo").exists():
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    return rendezvous.absolute().as_uri()
+    # Not as a file:// address: torch would look for a folder named "my%20runs" instead of "my runs", for ever.
+    return dist.FileStore(str(rendezvous.absolute()), world_size)
 
 
 def _start_deepspeed(device: torch.device) -> None:

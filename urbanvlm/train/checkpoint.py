@@ -128,11 +128,14 @@ def check_resumable(folder: Path, state: TrainState, fingerprint_now: str, world
 def prune(checkpoints: Path, keep: int) -> list[Path]:
     """Remove all but the newest `keep` complete checkpoints and return those. export.py keeps the best weights."""
     complete = [folder for folder in _folders(checkpoints) if is_complete(folder)]
-    for folder in complete[:-keep]:
-        # Marker first: a folder half removed must not pass for a checkpoint.
-        (folder / "COMPLETE").unlink()
-        shutil.rmtree(folder)
-    return complete[-keep:]
+    kept = complete[-keep:]
+    # Also what a killed process had begun to remove, which has no marker any more.
+    for folder in _folders(checkpoints) if kept else ():
+        if folder < kept[0]:
+            # Marker first: a folder half removed must not pass for a checkpoint.
+            (folder / "COMPLETE").unlink(missing_ok=True)
+            shutil.rmtree(folder)
+    return kept
 
 
 def _folders(checkpoints: Path) -> list[Path]:

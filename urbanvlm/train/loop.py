@@ -127,6 +127,7 @@ def _learn(
         if state.global_step % settings.validate_every_steps == 0 or last:
             with stopwatch.paused():
                 figures["validation_loss"] = learner.validation_loss()
+                check_finite(figures["validation_loss"], "validation loss", step)
                 state = state.with_validation(figures["validation_loss"])
                 if state.best_step == state.global_step:
                     export.save_best(engine, group, folder / "best", state.global_step)

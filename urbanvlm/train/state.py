@@ -28,7 +28,7 @@ class TrainState:
 
     def with_validation(self, loss: float) -> TrainState:
         """The state after a validation at this step; the earlier of two equal losses stays the best."""
-        if self.best_validation_loss is not None and loss >= self.best_validation_loss:
+        if self.best_validation_loss is not None and not loss < self.best_validation_loss:
             return self
         return replace(self, best_validation_loss=loss, best_step=self.global_step)
 
