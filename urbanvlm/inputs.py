@@ -16,21 +16,30 @@ from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
 from urbanvlm.evaluate.asked import with_gold
 from urbanvlm.experiment import Experiment, Scenes
-from urbanvlm.models.registry import check_family
+from urbanvlm.models.registry import check_model
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder, fingerprint, resolve_folder
+
+RATIONALE_TOKENS = 64
+"""a chain of thought shorter than this hardly reaches its answer"""
 
 
 def check_inputs(experiment: Experiment, where: object) -> list[str]:
     """Raises UserError for the first thing that a job would stumble over; returns what one should know before."""
-    remarks: list[str] = []
-    for model in experiment.models:
-        check_family(model.family)
+    remarks = []
+    for index, model in enumerate(experiment.models):
+        try:
+            remark = check_model(model)
+        except UserError as error:
+            raise UserError(f"{where}: models.{index}", str(error)) from None
+        remarks += [remark] if remark else []
+    if experiment.data.chain_of_thought and experiment.evaluate.max_new_tokens < RATIONALE_TOKENS:
+        remarks.append(f"evaluate.max_new_tokens={experiment.evaluate.max_new_tokens} cuts most rationales short")
     prompts = load_prompts(Path(experiment.evaluate.prompts) if experiment.evaluate.prompts is not None else None)
     if experiment.data.scenes is not None:
         _check_scenes(experiment.data.scenes, where)
     else:
-        remarks = _check_files(experiment, prompts)
+        remarks += _check_files(experiment, prompts)
     _check_writable(Path(experiment.output).absolute(), where)
     return remarks
 

@@ -216,6 +216,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise UserError(path, f"not UTF-8 (byte {error.start})", "save the file as UTF-8") from None
     except FileNotFoundError:
         raise UserError(path, "no such file") from None
+    except IsADirectoryError:
+        raise UserError(path, "is a folder", "name a file") from None
     except OSError as error:
         raise UserError(path, f"cannot be read ({error.strerror})", "name a file that can") from None
 

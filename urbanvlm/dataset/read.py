@@ -69,7 +69,7 @@ def _is_array(path: Path) -> bool:
 
 
 def _is_torn(text: str) -> bool:
-    """JSON's \\ud83d without its other half is no text that a file or a tokenizer takes."""
+    """A high or low surrogate without its other half is no text that a file or a tokenizer takes."""
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 

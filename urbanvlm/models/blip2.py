@@ -53,10 +53,8 @@ class Blip2(QFormerFamily):
     """Prompts in the form `Question: … Answer:`."""
 
     name = "blip2"
-    model_type = "blip-2"
     model_class = Blip2ForConditionalGeneration
     processor_class = Blip2Processor
-    tiny_presets = ("tiny", "tiny-opt")
 
     def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
         return f"Question: {prompt} Answer:"

@@ -16,7 +16,6 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     GenerationConfig,
-    PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
 )
@@ -24,7 +23,7 @@ from transformers import (
 from urbanvlm.errors import UserError
 from urbanvlm.models import encoding
 from urbanvlm.models.encoding import Row
-from urbanvlm.models.registry import TINY_PRESETS
+from urbanvlm.models.registry import FAMILIES, TINY_PRESETS, check_model_type, check_precision
 from urbanvlm.models.tiny import seeded
 
 DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -100,14 +99,11 @@ class ImageTextFamily(ABC):
     """The shared part of the families; a subclass says where its images, prompts and towers are."""
 
     name: str
-    model_type: str
-    """of the checkpoint's config.json"""
     model_class: type[PreTrainedModel]
     processor_class: type[ProcessorMixin]
     language_path: str
     """dotted name of the language model inside the model"""
     vision_path: str
-    tiny_presets: tuple[str, ...]
 
     @abstractmethod
     def build_tiny(self, preset: str) -> tuple[PreTrainedModel, ProcessorMixin]:
@@ -154,11 +150,12 @@ class ImageTextFamily(ABC):
         return loaded
 
     def _load_tiny(self, preset: str, precision: str) -> tuple[PreTrainedModel, ProcessorMixin]:
-        if preset not in self.tiny_presets:
-            known = ", ".join(self.tiny_presets)
+        presets = FAMILIES[self.name].presets
+        if preset not in presets:
+            known = ", ".join(presets)
             raise UserError(f"checkpoint {preset!r}", f"{self.name} has no such preset", f"it has: {known}")
+        check_precision(presets[preset], precision, preset)
         model, processor = self.build_tiny(preset)
-        _check_precision(model.config, precision, preset)
         return model.to(DTYPES[precision]), processor  # type: ignore[arg-type]
 
     def _load_pretrained(
@@ -166,13 +163,8 @@ class ImageTextFamily(ABC):
     ) -> tuple[PreTrainedModel, ProcessorMixin]:
         with _loading(checkpoint):
             config = AutoConfig.from_pretrained(checkpoint, revision=revision)
-        if config.model_type != self.model_type:
-            raise UserError(
-                f"checkpoint {checkpoint!r}",
-                f"is a {config.model_type} model, which family {self.name} does not load",
-                "change the family or the checkpoint",
-            )
-        _check_precision(config, precision, checkpoint)
+        check_model_type(config.model_type, self.name, checkpoint)
+        check_precision(config.text_config.model_type, precision, checkpoint)
         with _loading(checkpoint):
             processor = self.processor_class.from_pretrained(checkpoint, revision=revision)
             # Even where torchvision is installed, as its resampling gives other pixels. Asked of the image processor
@@ -356,13 +348,6 @@ def _replace_generation_config(loaded: LoadedModel) -> None:
             module.generation_config = settings
 
 
-def _check_precision(config: PreTrainedConfig, precision: str, checkpoint: str) -> None:
-    if precision == "fp16" and config.text_config.model_type == "t5":  # type: ignore[attr-defined]
-        raise UserError(
-            f"checkpoint {checkpoint!r}", "its T5 language model overflows in fp16", "set precision to bf16 or fp32"
-        )
-
-
 @contextmanager
 def _loading(checkpoint: str) -> Iterator[None]:
     """What the libraries raise for a checkpoint that is not there, or not whole, as the user's error."""
@@ -373,7 +358,7 @@ def _loading(checkpoint: str) -> Iterator[None]:
         raise UserError(
             f"checkpoint {checkpoint!r}",
             f"cannot be loaded ({reason})",
-            f"give a name on the Hugging Face hub, a folder, or a tiny preset ({', '.join(TINY_PRESETS)})",
+            f"give a name on the Hugging Face hub, a folder, or a tiny preset ({', '.join(sorted(TINY_PRESETS))})",
         ) from error
 
 

@@ -24,10 +24,8 @@ class InstructBlip(QFormerFamily):
     """Prompts as they are, to the language model and to the Q-Former."""
 
     name = "instructblip"
-    model_type = "instructblip"
     model_class = InstructBlipForConditionalGeneration
     processor_class = InstructBlipProcessor
-    tiny_presets = ("tiny", "tiny-llama")
 
     def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
         return prompt

@@ -23,12 +23,10 @@ class Llava(ImageTextFamily):
     """Prompts in one turn of `USER: <image> … ASSISTANT:`."""
 
     name = "llava"
-    model_type = "llava"
     model_class = LlavaForConditionalGeneration
     processor_class = LlavaProcessor
     language_path = "model.language_model"
     vision_path = "model.vision_tower"
-    tiny_presets = ("tiny",)
 
     def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
         return f"USER: {loaded.processor.image_token}\n{prompt} ASSISTANT:"

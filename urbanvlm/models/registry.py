@@ -1,26 +1,43 @@
-"""Names of the model families and tiny presets, without importing torch."""
+"""What is known of the model families without importing torch: their names, presets, and checkpoints that fit."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import json
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from urbanvlm.errors import UserError
+from urbanvlm.experiment import Model
 
 if TYPE_CHECKING:
     from urbanvlm.models.family import ModelFamily
 
-FAMILIES: Mapping[str, str] = {
-    "blip2": "urbanvlm.models.blip2:FAMILY",
-    "instructblip": "urbanvlm.models.instructblip:FAMILY",
-    "llava": "urbanvlm.models.llava:FAMILY",
-}
-"""family -> "module:attribute"; a new family is one file and one line here"""
 
-TINY_PRESETS: tuple[str, ...] = ("tiny", "tiny-opt", "tiny-llama")
-"""checkpoints made from random weights; a family knows which of them it has"""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A family's line in the registry."""
+
+    where: str
+    """module:attribute"""
+    model_type: str
+    """of the checkpoints' config.json"""
+    presets: Mapping[str, str]
+    """tiny checkpoint made from random weights -> its language model's type"""
+
+
+FAMILIES: Mapping[str, Entry] = {
+    "blip2": Entry("urbanvlm.models.blip2:FAMILY", "blip-2", {"tiny": "t5", "tiny-opt": "opt"}),
+    "instructblip": Entry("urbanvlm.models.instructblip:FAMILY", "instructblip", {"tiny": "t5", "tiny-llama": "llama"}),
+    "llava": Entry("urbanvlm.models.llava:FAMILY", "llava", {"tiny": "llama"}),
+}
+"""A new family is one file and one line here."""
+
+TINY_PRESETS = frozenset(preset for entry in FAMILIES.values() for preset in entry.presets)
 
 
 def check_family(name: str) -> None:
@@ -34,5 +51,64 @@ def check_family(name: str) -> None:
 def get_family(name: str) -> ModelFamily:
     """The family of that name; imports torch and transformers. Raises UserError with the known names."""
     check_family(name)
-    module, _, attribute = FAMILIES[name].partition(":")
+    module, _, attribute = FAMILIES[name].where.partition(":")
     return cast("ModelFamily", getattr(importlib.import_module(module), attribute))
+
+
+def check_model(model: Model) -> str | None:
+    """Raise UserError for what loading would stumble over, as far as files on this machine tell.
+
+    Returns a remark for a checkpoint of the hub without a revision.
+    """
+    check_family(model.family)
+    checkpoint, presets = model.checkpoint, FAMILIES[model.family].presets
+    if checkpoint in TINY_PRESETS:
+        if checkpoint not in presets:
+            raise UserError(
+                f"checkpoint {checkpoint!r}", f"{model.family} has no such preset", f"it has: {', '.join(presets)}"
+            )
+        check_precision(presets[checkpoint], model.precision, checkpoint)
+        return None
+    if Path(checkpoint).is_dir():
+        config = _config(Path(checkpoint))
+        check_model_type(config.get("model_type"), model.family, checkpoint)
+        check_precision(config.get("text_config", {}).get("model_type"), model.precision, checkpoint)
+        return None
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", checkpoint, re.ASCII):
+        raise UserError(
+            f"checkpoint {checkpoint!r}",
+            "is no folder here, no preset, and no name on the Hugging Face hub",
+            f"presets of {model.family}: {', '.join(presets)}",
+        )
+    if model.revision is None:
+        return f"{model.label}: {checkpoint} has no revision; the hub may hold other weights tomorrow"
+    return None
+
+
+def check_model_type(found: str | None, family: str, checkpoint: str) -> None:
+    """Raise UserError where a checkpoint's config.json says that it is of another family."""
+    if found != FAMILIES[family].model_type:
+        raise UserError(
+            f"checkpoint {checkpoint!r}",
+            f"is a {found} model, which family {family} does not load",
+            "change the family or the checkpoint",
+        )
+
+
+def check_precision(language_model_type: str | None, precision: str, checkpoint: str) -> None:
+    """Raise UserError for T5 in fp16: its feed-forward layers overflow there."""
+    if precision == "fp16" and language_model_type == "t5":
+        raise UserError(
+            f"checkpoint {checkpoint!r}", "its T5 language model overflows in fp16", "set precision to bf16 or fp32"
+        )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(file, "no such file", "name a folder that holds a saved model") from None
+    except (OSError, ValueError) as error:
+        raise UserError(file, f"cannot be read ({error})") from None
+    return config if isinstance(config, dict) else {}
