@@ -166,13 +166,13 @@ def _write_card(panel: Axes, scene: Scene, models: Sequence[str], phases: Sequen
         _write(panel, start, line, phase, colour=MUTED, size=7.5)
     panel.plot([0, _CARD], [line + 0.5 * _LINE] * 2, color=FAINT, linewidth=0.6)
     colours = colour_of(models)
-    longest_name, longest = (12, 12) if len(phases) > 1 else (16, 24)
+    longest_name, longest = (12, (9, 13)) if len(phases) > 1 else (16, (24,))
     for model in models:
         line += _LINE
         _write(panel, 0, line, shorten(model, longest_name), colour=colours[model], weight="bold", size=8)
-        for phase, start in zip(phases, starts, strict=True):
+        for phase, start, limit in zip(phases, starts, longest, strict=True):
             if reply := scene.replies.get((model, phase)):
-                said = shorten(_visible(reply.final), longest) or "(nothing)"
+                said = shorten(_visible(reply.final), limit) or "(nothing)"
                 colour = INK if reply.final else MUTED
                 _write(panel, start, line, reply.mark, colour=_COLOURS[reply.verdict], weight="bold")
                 _write(panel, start + 0.16, line, said, colour=colour, size=8)
