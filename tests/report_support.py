@@ -85,7 +85,8 @@ def make_run(
         "test",
     )
     run = RunFolder.of(experiment)
-    run.create(experiment)
+    run.create()
+    run.write_experiment(experiment)
     examples = _write_dataset(run)
     if limit is not None:
         examples = examples[:limit]
