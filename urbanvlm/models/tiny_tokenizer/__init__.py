@@ -1,9 +1,9 @@
-"""The tokenizer of the tiny models: trained on `corpus.txt` once, shipped as `tokenizer.json`.
+"""The vocabulary of the tiny models: `words.txt`, and `tokenizer.json`, which is made from it and shipped.
 
-After a change of the corpus: `python -m urbanvlm.models.tiny_tokenizer`.
+After a change of the words: `python -m urbanvlm.models.tiny_tokenizer`.
 """
 
 from pathlib import Path
 
-CORPUS = Path(__file__).with_name("corpus.txt")
+WORDS_FILE = Path(__file__).with_name("words.txt")
 TOKENIZER_FILE = Path(__file__).with_name("tokenizer.json")
