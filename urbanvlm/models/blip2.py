@@ -17,6 +17,8 @@ from urbanvlm.errors import UserError
 from urbanvlm.models import tiny
 from urbanvlm.models.family import ImageTextFamily, LoadedModel, image_token_count, image_token_id
 
+SIZE = tiny.TinySize()
+
 
 class QFormerFamily(ImageTextFamily):
     """What BLIP-2 and InstructBLIP share: a Q-Former's query tokens stand before the prompt, even before its bos."""
@@ -44,9 +46,9 @@ class QFormerFamily(ImageTextFamily):
         tiny.scale_words(model.language_model)
 
 
-def tiny_image_processor() -> BlipImageProcessorPil:
-    size = {"height": tiny.SIZE.image_size, "width": tiny.SIZE.image_size}
-    return BlipImageProcessorPil(size=size, image_mean=tiny.IMAGE_MEAN, image_std=tiny.IMAGE_STD)
+def tiny_image_processor(size: tiny.TinySize) -> BlipImageProcessorPil:
+    pixels = {"height": size.image_size, "width": size.image_size}
+    return BlipImageProcessorPil(size=pixels, image_mean=tiny.IMAGE_MEAN, image_std=tiny.IMAGE_STD)
 
 
 class Blip2(QFormerFamily):
@@ -63,16 +65,16 @@ class Blip2(QFormerFamily):
         language_model: tiny.LanguageModel = "opt" if preset == "tiny-opt" else "t5"
         tokenizer = tiny.tiny_tokenizer(language_model)
         config = Blip2Config(
-            vision_config=tiny.blip_vision_config(),
-            qformer_config=tiny.qformer_config(len(tokenizer)),
-            text_config=tiny.language_config(language_model, tokenizer),
-            num_query_tokens=tiny.SIZE.query_tokens,
+            vision_config=tiny.blip_vision_config(SIZE),
+            qformer_config=tiny.qformer_config(len(tokenizer), SIZE),
+            text_config=tiny.language_config(language_model, tokenizer, SIZE),
+            num_query_tokens=SIZE.query_tokens,
             image_token_index=tokenizer.convert_tokens_to_ids(tiny.IMAGE_TOKEN),
-            initializer_range=tiny.SIZE.init,
+            initializer_range=SIZE.init,
         )
         model = Blip2ForConditionalGeneration(config)
         self.wake_tiny(model)
-        return model, Blip2Processor(tiny_image_processor(), tokenizer, num_query_tokens=tiny.SIZE.query_tokens)
+        return model, Blip2Processor(tiny_image_processor(SIZE), tokenizer, num_query_tokens=SIZE.query_tokens)
 
 
 FAMILY = Blip2()

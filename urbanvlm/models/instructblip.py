@@ -15,7 +15,7 @@ from transformers import (
 
 from urbanvlm.errors import UserError
 from urbanvlm.models import tiny
-from urbanvlm.models.blip2 import QFormerFamily, tiny_image_processor
+from urbanvlm.models.blip2 import SIZE, QFormerFamily, tiny_image_processor
 from urbanvlm.models.encoding import pad
 from urbanvlm.models.family import LoadedModel, unwrap
 
@@ -49,20 +49,20 @@ class InstructBlip(QFormerFamily):
         language_model: tiny.LanguageModel = "llama" if preset == "tiny-llama" else "t5"
         tokenizer = tiny.tiny_tokenizer(language_model)
         config = InstructBlipConfig(
-            vision_config=tiny.blip_vision_config(),
-            qformer_config=tiny.qformer_config(len(tokenizer)),
-            text_config=tiny.language_config(language_model, tokenizer),
-            num_query_tokens=tiny.SIZE.query_tokens,
+            vision_config=tiny.blip_vision_config(SIZE),
+            qformer_config=tiny.qformer_config(len(tokenizer), SIZE),
+            text_config=tiny.language_config(language_model, tokenizer, SIZE),
+            num_query_tokens=SIZE.query_tokens,
             image_token_index=tokenizer.convert_tokens_to_ids(tiny.IMAGE_TOKEN),
-            initializer_range=tiny.SIZE.init,
+            initializer_range=SIZE.init,
         )
         model = InstructBlipForConditionalGeneration(config)
         self.wake_tiny(model)
         processor = InstructBlipProcessor(
-            tiny_image_processor(),
+            tiny_image_processor(SIZE),
             tokenizer,
             tiny.tiny_tokenizer("t5"),
-            num_query_tokens=tiny.SIZE.query_tokens,
+            num_query_tokens=SIZE.query_tokens,
         )
         return model, processor
 

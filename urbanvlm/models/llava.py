@@ -18,6 +18,9 @@ from urbanvlm.errors import UserError
 from urbanvlm.models import tiny
 from urbanvlm.models.family import ImageTextFamily, LoadedModel, image_token_count, image_token_id
 
+SIZE = tiny.TinySize(patch_size=16, language_layers=3)
+"""larger patches than BLIP's, as the language model reads them all; more of its layers, as it alone compares them"""
+
 
 class Llava(ImageTextFamily):
     """Prompts in one turn of `USER: <image> … ASSISTANT:`."""
@@ -49,7 +52,7 @@ class Llava(ImageTextFamily):
             )
 
     def build_tiny(self, preset: str) -> tuple[PreTrainedModel, ProcessorMixin]:
-        size, tokenizer = tiny.SIZE, tiny.tiny_tokenizer("llama")
+        size, tokenizer = SIZE, tiny.tiny_tokenizer("llama")
         config = LlavaConfig(
             vision_config=CLIPVisionConfig(
                 hidden_size=size.hidden,
@@ -61,9 +64,9 @@ class Llava(ImageTextFamily):
                 projection_dim=size.hidden,
                 initializer_range=0.05,
             ),
-            text_config=tiny.language_config("llama", tokenizer),
+            text_config=tiny.language_config("llama", tokenizer, size),
             image_token_index=tokenizer.convert_tokens_to_ids(tiny.IMAGE_TOKEN),
-            initializer_range=tiny.SIZE.init,
+            initializer_range=SIZE.init,
             vision_feature_layer=-1,  # every layer it has, not all but one of 24
             image_seq_length=(size.image_size // size.patch_size) ** 2,
         )

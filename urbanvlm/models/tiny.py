@@ -23,24 +23,23 @@ LanguageModel = Literal["t5", "opt", "llama"]
 
 @dataclass(frozen=True, slots=True)
 class TinySize:
-    """Dimensions shared by the tiny models. Tokens and pixels, no units else."""
+    """Dimensions of a tiny model, in pixels, tokens, layers and features."""
 
     image_size: int = 64
-    patch_size: int = 16
+    patch_size: int = 8
     hidden: int = 64
     mlp: int = 128
     heads: int = 4
-    vision_layers: int = 2
+    vision_layers: int = 1
     qformer_layers: int = 2
     language_layers: int = 2
-    query_tokens: int = 16
+    query_tokens: int = 8
     init: float = 0.125
     """standard deviation of new weights, about 1 / sqrt(hidden); the libraries' 0.02 is made for wide layers"""
     positions: int = 512
     """longest row of a decoder-only language model, image tokens included"""
 
 
-SIZE = TinySize()
 IMAGE_MEAN, IMAGE_STD = [0.5] * 3, [0.2] * 3
 """of the rendered scenes' colours, 0..1, rounded: what all patches have in common would drown what tells them apart"""
 
@@ -68,15 +67,16 @@ def tiny_tokenizer(language_model: LanguageModel) -> PreTrainedTokenizerFast:
         eos_token="</s>",
         pad_token="<pad>",
         clean_up_tokenization_spaces=False,
-        model_max_length=SIZE.positions,
     )
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     return tokenizer
 
 
-def language_config(language_model: LanguageModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
-    """A two-layer T5 (flan-style gated), OPT or LLaMA without dropout."""
-    size, vocabulary = SIZE, len(tokenizer)
+def language_config(
+    language_model: LanguageModel, tokenizer: PreTrainedTokenizerFast, size: TinySize
+) -> PreTrainedConfig:
+    """A T5 (flan-style gated), OPT or LLaMA without dropout."""
+    vocabulary = len(tokenizer)
     if language_model == "t5":
         return T5Config(
             vocab_size=vocabulary,
@@ -109,37 +109,37 @@ def language_config(language_model: LanguageModel, tokenizer: PreTrainedTokenize
         word_embed_proj_dim=size.hidden,
         dropout=0.0,
         attention_dropout=0.0,
-        eos_token_id=tokenizer.convert_tokens_to_ids("Ċ"),  # the line break, as in blip2-opt-2.7b
+        eos_token_id=tokenizer.convert_tokens_to_ids("<0x0A>"),  # the line break, as in blip2-opt-2.7b
         **shared,
     )
 
 
-def blip_vision_config() -> dict[str, Any]:
+def blip_vision_config(size: TinySize) -> dict[str, Any]:
     """Of BLIP-2 and InstructBLIP; their default initializer_range of 1e-10 would keep a new tower blind."""
     return {
-        "hidden_size": SIZE.hidden,
-        "intermediate_size": SIZE.mlp,
-        "num_hidden_layers": SIZE.vision_layers,
-        "num_attention_heads": SIZE.heads,
-        "image_size": SIZE.image_size,
-        "patch_size": SIZE.patch_size,
+        "hidden_size": size.hidden,
+        "intermediate_size": size.mlp,
+        "num_hidden_layers": size.vision_layers,
+        "num_attention_heads": size.heads,
+        "image_size": size.image_size,
+        "patch_size": size.patch_size,
         "initializer_range": 0.05,
     }
 
 
-def qformer_config(vocabulary: int) -> dict[str, Any]:
+def qformer_config(vocabulary: int, size: TinySize) -> dict[str, Any]:
     """Cross-attention to the image in every layer, no dropout."""
     return {
         "vocab_size": vocabulary,
-        "hidden_size": SIZE.hidden,
-        "intermediate_size": SIZE.mlp,
-        "num_hidden_layers": SIZE.qformer_layers,
-        "num_attention_heads": SIZE.heads,
-        "max_position_embeddings": SIZE.positions,
-        "encoder_hidden_size": SIZE.hidden,
+        "hidden_size": size.hidden,
+        "intermediate_size": size.mlp,
+        "num_hidden_layers": size.qformer_layers,
+        "num_attention_heads": size.heads,
+        "max_position_embeddings": size.positions,
+        "encoder_hidden_size": size.hidden,
         "cross_attention_frequency": 1,
         "hidden_dropout_prob": 0.0,
-        "initializer_range": SIZE.init,
+        "initializer_range": size.init,
         "attention_probs_dropout_prob": 0.0,
         "pad_token_id": 0,
     }
