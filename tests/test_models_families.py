@@ -103,6 +103,17 @@ def test_a_target_is_one_line(family: str, preset: str) -> None:
     )
 
 
+@all_kinds
+def test_pixels_may_be_made_beforehand_and_one_by_one(family: str, preset: str) -> None:
+    loaded = shared(family, preset)
+    kept = torch.cat([loaded.family.pixels(loaded, [picture]) for picture in pictures(3)])
+    batch = loaded.family.encode_training(loaded, kept, PROMPTS, TARGETS)
+    assert kept.shape == (3, 3, 64, 64)
+    assert kept.dtype == torch.float32
+    assert torch.equal(batch["pixel_values"], training_batch(loaded)["pixel_values"])
+    assert batch.keys() == training_batch(loaded).keys()
+
+
 # ---- image tokens and lengths
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import (
@@ -15,7 +16,7 @@ from transformers import (
 
 from urbanvlm.errors import UserError
 from urbanvlm.models import tiny
-from urbanvlm.models.family import ImageTextFamily, LoadedModel, image_token_count, image_token_id
+from urbanvlm.models.family import ImageTextFamily, LoadedModel, image_token_count, image_token_id, tokenize
 
 SIZE = tiny.TinySize()
 
@@ -26,8 +27,9 @@ class QFormerFamily(ImageTextFamily):
     language_path = "language_model"
     vision_path = "vision_model"
 
-    def prompt_ids(self, loaded: LoadedModel, text: str) -> list[int]:
-        return [image_token_id(loaded)] * image_token_count(loaded) + loaded.processor.tokenizer(text)["input_ids"]
+    def prompt_ids(self, loaded: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
+        image = [image_token_id(loaded)] * image_token_count(loaded)
+        return [image + ids for ids in tokenize(loaded, texts)]
 
     def settle(self, model: PreTrainedModel, processor: ProcessorMixin, where: str) -> None:
         config: Any = model.config

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from PIL.Image import Image
@@ -68,17 +68,23 @@ class ModelFamily(Protocol):
         """
         ...
 
+    def pixels(self, loaded: LoadedModel, images: Sequence[Image]) -> Tensor:
+        """What the vision tower reads: float32 (B, 3, H, W). Who asks often about an image may keep its part."""
+        ...
+
     def encode_training(
-        self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str], targets: Sequence[str]
+        self, loaded: LoadedModel, images: Sequence[Image] | Tensor, prompts: Sequence[str], targets: Sequence[str]
     ) -> dict[str, Tensor]:
         """Inputs of `model(**batch)` on the CPU: int64 tokens, float32 pixel_values (B, 3, H, W), and labels (B, T).
 
-        labels are -100 on image, prompt and padding: only the target and the end of sequence are learnt. Line breaks
-        in a target become spaces (a line break ends OPT's answer).
+        `images` are pictures, or what `pixels` made of them. labels are -100 on image, prompt and padding: only the
+        target and the end of sequence are learnt. Line breaks in a target become spaces (one would end OPT's answer).
         """
         ...
 
-    def encode_prompts(self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str]) -> dict[str, Tensor]:
+    def encode_prompts(
+        self, loaded: LoadedModel, images: Sequence[Image] | Tensor, prompts: Sequence[str]
+    ) -> dict[str, Tensor]:
         """Inputs of `generate` on the CPU; padded left for decoder-only language models."""
         ...
 
@@ -110,8 +116,8 @@ class ImageTextFamily(ABC):
         """Model from random weights, with its processor; called with the generator seeded."""
 
     @abstractmethod
-    def prompt_ids(self, loaded: LoadedModel, text: str) -> list[int]:
-        """Image tokens and prompt, in the order the model reads them."""
+    def prompt_ids(self, loaded: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
+        """Image tokens and prompt of each text, in the order the model reads them."""
 
     @abstractmethod
     def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
@@ -186,60 +192,73 @@ class ImageTextFamily(ABC):
     def check_lengths(
         self, loaded: LoadedModel, prompts: Sequence[str], targets: Sequence[str] | None, max_new_tokens: int = 0
     ) -> None:
-        self._rows(loaded, prompts, targets, max_new_tokens)
-        self.extra_inputs(loaded, prompts)
+        if prompts:
+            self._rows(loaded, prompts, targets, max_new_tokens)
+            self.extra_inputs(loaded, prompts)
+
+    def pixels(self, loaded: LoadedModel, images: Sequence[Image]) -> Tensor:
+        return loaded.processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
 
     def encode_training(
-        self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str], targets: Sequence[str]
+        self, loaded: LoadedModel, images: Sequence[Image] | Tensor, prompts: Sequence[str], targets: Sequence[str]
     ) -> dict[str, Tensor]:
         rows = self._rows(loaded, prompts, targets)
         combine = encoding.encoder_decoder_training if writes_apart(loaded.model) else encoding.decoder_only_training
         return combine(rows, pad_id(loaded)) | self._inputs(loaded, images, prompts)
 
-    def encode_prompts(self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str]) -> dict[str, Tensor]:
+    def encode_prompts(
+        self, loaded: LoadedModel, images: Sequence[Image] | Tensor, prompts: Sequence[str]
+    ) -> dict[str, Tensor]:
         rows = self._rows(loaded, prompts, None)
         combine = encoding.encoder_decoder_prompts if writes_apart(loaded.model) else encoding.decoder_only_prompts
         return combine(rows, pad_id(loaded)) | self._inputs(loaded, images, prompts)
 
-    def _inputs(self, loaded: LoadedModel, images: Sequence[Image], prompts: Sequence[str]) -> dict[str, Tensor]:
-        pixels = loaded.processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
+    def _inputs(
+        self, loaded: LoadedModel, images: Sequence[Image] | Tensor, prompts: Sequence[str]
+    ) -> dict[str, Tensor]:
+        pixels = images if isinstance(images, Tensor) else self.pixels(loaded, images)
         return {"pixel_values": pixels} | self.extra_inputs(loaded, prompts)
 
     def _rows(
         self, loaded: LoadedModel, prompts: Sequence[str], targets: Sequence[str] | None, max_new_tokens: int = 0
     ) -> list[Row]:
-        pairs = [(p, None) for p in prompts] if targets is None else list(zip(prompts, targets, strict=True))
-        rows = [self._row(loaded, prompt, target) for prompt, target in pairs]
+        texts = [self.prompt_text(loaded, prompt.strip()) for prompt in prompts]
+        read = self.prompt_ids(loaded, texts)
+        image, count = image_token_id(loaded), image_token_count(loaded)
+        for ids, prompt in zip(read, prompts, strict=True):
+            if ids.count(image) != count:
+                raise UserError(f"prompt {_shorten(prompt)!r}", "contains the image token", "write it in other words")
+        write = [[] for _ in prompts] if targets is None else self._target_ids(loaded, texts, read, targets)
+        rows = [Row(*ids) for ids in zip(read, write, strict=True)]
         limit = length_limit(loaded.model)
         for row, prompt in zip(rows, prompts, strict=True):
             if limit is None or (length := len(row.prompt) + len(row.target) + max_new_tokens) <= limit:
                 continue
-            images = row.prompt.count(image_token_id(loaded))
             raise UserError(
                 f"{loaded.model_id}: prompt {_shorten(prompt)!r}",
-                f"{images} image tokens, {len(row.prompt) - images} of the prompt and "
+                f"{count} image tokens, {len(row.prompt) - count} of the prompt and "
                 f"{len(row.target) + max_new_tokens} of the answer make {length}, but the model reads {limit}",
                 "shorten the prompt or the answer; image tokens are never cut",
             )
         return rows
 
-    def _row(self, loaded: LoadedModel, prompt: str, target: str | None) -> Row:
-        """Tokenise prompt and target as they stand in one text, then split: a token must not straddle the two."""
-        text = self.prompt_text(loaded, prompt.strip())
-        prompt_ids = self.prompt_ids(loaded, text)
-        if prompt_ids.count(image_token_id(loaded)) != image_token_count(loaded):
-            raise UserError(f"prompt {_shorten(prompt)!r}", "contains the image token", "write it in other words")
-        if target is None:
-            return Row(prompt_ids, [])
-        answer = " ".join(target.split())
+    def _target_ids(
+        self, loaded: LoadedModel, texts: Sequence[str], read: Sequence[list[int]], targets: Sequence[str]
+    ) -> list[list[int]]:
+        """What is to be written, end included. In a decoder-only model it goes on where the prompt ends: both are
+        tokenised as one text and then split, and no token may straddle the two.
+        """
+        answers = [" ".join(target.split()) for target in targets]
         if writes_apart(loaded.model):
-            return Row(prompt_ids, loaded.processor.tokenizer(answer)["input_ids"])
-        whole = self.prompt_ids(loaded, f"{text} {answer}")
-        if whole[: len(prompt_ids)] != prompt_ids:
-            raise UserError(
-                f"prompt {_shorten(prompt)!r}", "its last token changes when an answer follows", "end it with a word"
-            )
-        return Row(prompt_ids, [*whole[len(prompt_ids) :], end_ids(loaded)[0]])
+            return tokenize(loaded, answers)
+        wholes = self.prompt_ids(loaded, [f"{text} {answer}" for text, answer in zip(texts, answers, strict=True)])
+        for ids, whole, text in zip(read, wholes, texts, strict=True):
+            if whole[: len(ids)] != ids:
+                raise UserError(
+                    f"prompt {_shorten(text)!r}", "its last token changes when an answer follows", "end it with a word"
+                )
+        end = end_ids(loaded)[0]
+        return [[*whole[len(ids) :], end] for ids, whole in zip(read, wholes, strict=True)]
 
     # ---- generating
 
@@ -293,6 +312,11 @@ def unwrap(model: nn.Module) -> Any:
 def writes_apart(model: nn.Module) -> bool:
     """Is the language model an encoder-decoder (T5), whose answer is a row of its own?"""
     return bool(unwrap(model).config.text_config.is_encoder_decoder)
+
+
+def tokenize(loaded: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
+    """With the special tokens that the tokenizer adds; nothing is cut or padded."""
+    return cast("list[list[int]]", loaded.processor.tokenizer(list(texts))["input_ids"]) if texts else []
 
 
 def pad_id(loaded: LoadedModel) -> int:

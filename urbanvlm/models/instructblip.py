@@ -33,7 +33,7 @@ class InstructBlip(QFormerFamily):
     def extra_inputs(self, loaded: LoadedModel, prompts: Sequence[str]) -> dict[str, Tensor]:
         """The prompt alone for the Q-Former; the library's processor would hand it the answer as well."""
         tokenizer = loaded.processor.qformer_tokenizer
-        rows = [tokenizer(self.prompt_text(loaded, prompt.strip()))["input_ids"] for prompt in prompts]
+        rows = tokenizer([self.prompt_text(loaded, prompt.strip()) for prompt in prompts])["input_ids"]
         limit = unwrap(loaded.model).config.qformer_config.max_position_embeddings
         if (longest := max(map(len, rows))) > limit:
             raise UserError(

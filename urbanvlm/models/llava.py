@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import (
@@ -16,7 +17,7 @@ from transformers import (
 
 from urbanvlm.errors import UserError
 from urbanvlm.models import tiny
-from urbanvlm.models.family import ImageTextFamily, LoadedModel, image_token_count, image_token_id
+from urbanvlm.models.family import ImageTextFamily, LoadedModel, image_token_count, image_token_id, tokenize
 
 SIZE = tiny.TinySize(patch_size=16, language_layers=3)
 """larger patches than BLIP's, as the language model reads them all; more of its layers, as it alone compares them"""
@@ -34,12 +35,14 @@ class Llava(ImageTextFamily):
     def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
         return f"USER: {loaded.processor.image_token}\n{prompt} ASSISTANT:"
 
-    def prompt_ids(self, loaded: LoadedModel, text: str) -> list[int]:
+    def prompt_ids(self, loaded: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
         """One image token in the text becomes one per patch in the ids, so that no tokenizer can cut them."""
-        image, ids = image_token_id(loaded), []
-        for token in loaded.processor.tokenizer(text)["input_ids"]:
-            ids += [image] * image_token_count(loaded) if token == image else [token]
-        return ids
+        image = image_token_id(loaded)
+        patches = [image] * image_token_count(loaded)
+        return [
+            [part for token in ids for part in (patches if token == image else (token,))]
+            for ids in tokenize(loaded, texts)
+        ]
 
     def settle(self, model: PreTrainedModel, processor: ProcessorMixin, where: str) -> None:
         """Checkpoints of 2023 carry no image_seq_length; the vision tower knows it better than the default."""
