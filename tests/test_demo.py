@@ -21,9 +21,10 @@ from urbanvlm.experiment import Experiment, load_experiment
 from urbanvlm.run_folder import RunFolder, fingerprint, marker_of
 from urbanvlm.stages import is_done, results_of, stages_of
 
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parent.parent
 SMALL = (
-    "data.scenes.places=24 data.scenes.examples_per_subtype=40 train.max_steps=12 train.train_batch_size=8 "
+    "data.scenes.places=40 data.scenes.examples_per_subtype=40 train.max_steps=12 train.train_batch_size=8 "
     "train.micro_batch_size=4 train.checkpoint_every_steps=3 train.validate_every_steps=6 train.warmup_steps=2 "
     "train.log_every_steps=1 train.validation_examples=16 evaluate.batch_size=8 evaluate.bootstrap_resamples=50"
 )

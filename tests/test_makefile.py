@@ -46,7 +46,11 @@ class Checkout:
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         self.notes.unlink(missing_ok=True)
-        ours = {k: v for k, v in os.environ.items() if k not in {"EXP", "SET", "RUN", "CLUSTER", "TORCH", "MAKEFLAGS"}}
+        ours = {
+            k: v
+            for k, v in os.environ.items()
+            if k not in {"EXP", "SET", "RUN", "CLUSTER", "TORCH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+        }
         return subprocess.Popen(
             ["make", *words],
             cwd=self.folder,
