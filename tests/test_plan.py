@@ -60,9 +60,9 @@ def test_zero_shot_on_files_has_neither_scenes_nor_training() -> None:
 def test_a_job_that_no_node_can_hold_is_refused() -> None:
     slurm = Cluster(name="c", executor="slurm", gpus_per_node=2)
     with pytest.raises(UserError, match=r"job train-blip2: asks for 4 GPUs on a node, but a node of cluster c has 2"):
-        make_plan(demo("resources.processes=4", "resources.gpus_per_process=1", "train.micro_batch_size=8"), slurm)
+        make_plan(demo("resources.processes=4", "resources.gpus_per_process=1", "train.micro_batch_size=16"), slurm)
     with pytest.raises(UserError, match="cluster local is one machine"):
-        make_plan(demo("resources.nodes=2", "train.micro_batch_size=8"), LOCAL)
+        make_plan(demo("resources.nodes=2", "train.micro_batch_size=16"), LOCAL)
 
 
 def test_sbatch_text_is_golden(monkeypatch: pytest.MonkeyPatch) -> None:
