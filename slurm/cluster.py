@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from urbanvlm.errors import UserError
+from urbanvlm.errors import UserError, suggest
 from urbanvlm.experiment import parse_yaml
 
 PROFILES = Path(__file__).parent / "clusters"
@@ -58,12 +57,7 @@ def load_cluster(name: str) -> Cluster:
     path = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in PROFILES.glob("*.yaml"))
-        close = difflib.get_close_matches(name, known, n=1)
-        raise UserError(
-            f"cluster {name!r}",
-            "there is no such profile",
-            f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}",
-        )
+        raise UserError(f"cluster {name!r}", "there is no such profile", suggest(name, known))
     tree = parse_yaml(path.read_text(encoding="utf-8"), path)
     if not isinstance(tree, dict):
         raise UserError(path, "is not a mapping of keys")
@@ -74,8 +68,5 @@ def load_cluster(name: str) -> Cluster:
         key = ".".join(str(part) for part in problem["loc"])
         where = f"{path}: {key}" if key else path
         if problem["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(key, Cluster.model_fields, n=1)
-            known_keys = ", ".join(Cluster.model_fields)
-            hint = f"did you mean {close[0]}?" if close else f"known: {known_keys}"
-            raise UserError(where, "unknown key", hint) from None
+            raise UserError(where, "unknown key", suggest(key, Cluster.model_fields)) from None
         raise UserError(where, problem["msg"].removeprefix("Value error, ")) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -13,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from urbanvlm.errors import UserError
+from urbanvlm.errors import UserError, suggest
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -353,8 +352,7 @@ def _explain(error: ValidationError, where: object) -> UserError:
     place = f"{where}: {key}" if key else str(where)
     if problem["type"] == "extra_forbidden":
         known = [name for name, _ in fields_at(problem["loc"][:-1])]
-        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        return UserError(place, "unknown key", f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}")
+        return UserError(place, "unknown key", suggest(problem["loc"][-1], known))
     if problem["type"] == "missing":
         return UserError(place, "is missing", "add it")
     message = problem["msg"].removeprefix("Value error, ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ from urbanvlm.dataset.images import check_images, resolve_image
 from urbanvlm.dataset.prompts import SHIPPED, Prompts, load_prompts
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import SUBTYPES
-from urbanvlm.errors import UserError
+from urbanvlm.errors import UserError, suggest
 from urbanvlm.evaluate.asked import with_gold
 from urbanvlm.experiment import Experiment, Scenes
 from urbanvlm.models.registry import check_model
@@ -121,10 +120,3 @@ def _check_writable(output: Path, where: object) -> None:
     existing = next(folder for folder in (output, *output.parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"{where}: output", f"{existing} is not a folder that can be written", "choose another folder")
-
-
-def suggest(wrong: str, known: Iterable[str]) -> str:
-    """`did you mean …?`, or the list of what is known."""
-    names = list(known)
-    close = difflib.get_close_matches(wrong, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"

@@ -102,8 +102,12 @@ class RunFolder:
         return self.path / "models" / label / "evaluate" / phase / "predictions"
 
     def shard_file(self, label: str, phase: str, shard: int) -> Path:
-        count = self.experiment.evaluate.shards
-        return self.predictions(label, phase) / f"shard-{shard:03d}-of-{count:03d}.jsonl"
+        return self.shard_files(label, phase, self.experiment.evaluate.shards)[shard]
+
+    def shard_files(self, label: str, phase: str, count: int) -> tuple[Path, ...]:
+        """Of a run that may have no `experiment.yaml` yet."""
+        folder = self.predictions(label, phase)
+        return tuple(folder / f"shard-{shard:03d}-of-{count:03d}.jsonl" for shard in range(count))
 
     def tensorboard(self, label: str) -> Path:
         return self.path / "tensorboard" / label

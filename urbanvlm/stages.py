@@ -65,9 +65,7 @@ def results_of(run: RunFolder, experiment: Experiment, stage: Stage) -> tuple[Pa
     if stage.kind == "train":
         return (run.train(stage.model),)
     if stage.kind == "evaluate":
-        shards = range(experiment.evaluate.shards)
-        folder = run.predictions(stage.model, stage.phase)
-        return tuple(folder / f"shard-{i:03d}-of-{len(shards):03d}.jsonl" for i in shards)
+        return run.shard_files(stage.model, stage.phase, experiment.evaluate.shards)
     return (run.scores, run.report)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from urbanvlm.dataset.taxonomy import SUBTYPES
-from urbanvlm.errors import UserError
+from urbanvlm.errors import UserError, suggest
 from urbanvlm.experiment import parse_yaml
 from urbanvlm.records import Example
 
@@ -95,9 +94,8 @@ def load_prompts(path: Path | None) -> Prompts:
 def _refuse_unknown(tree: Mapping[Any, Any], known: Any, where: str) -> None:
     for key in tree:
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-            raise UserError(f"{where}.{key}" if "subtypes" in where else f"{where}: {key}", "unknown key", hint)
+            place = f"{where}.{key}" if "subtypes" in where else f"{where}: {key}"
+            raise UserError(place, "unknown key", suggest(key, known))
 
 
 def _text(value: Any, where: str) -> str:

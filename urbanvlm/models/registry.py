@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import re
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from urbanvlm.errors import UserError
+from urbanvlm.errors import UserError, suggest
 from urbanvlm.experiment import Model
 
 if TYPE_CHECKING:
@@ -43,9 +42,7 @@ TINY_PRESETS = frozenset(preset for entry in FAMILIES.values() for preset in ent
 def check_family(name: str) -> None:
     """Raise UserError unless `name` is a family."""
     if name not in FAMILIES:
-        close = difflib.get_close_matches(name, FAMILIES, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(FAMILIES)}"
-        raise UserError(f"family {name!r}", "unknown model family", hint)
+        raise UserError(f"family {name!r}", "unknown model family", suggest(name, FAMILIES))
 
 
 def get_family(name: str) -> ModelFamily:
