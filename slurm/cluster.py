@@ -1,39 +1,245 @@
-"""A cluster profile: the facts about a cluster that a job script needs, from a YAML file."""
+"""A cluster profile: the facts about a cluster that its jobs need, from a YAML file."""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from urbanvlm.errors import UserError, suggest
-from urbanvlm.experiment import parse_yaml
+from urbanvlm.experiment import Part, parse_yaml, section_type
 
 PROFILES = Path(__file__).parent / "clusters"
 
+LOCAL_KEYS = ("name", "executor", "environment", "node_scratch", "container")
+"""what means something on one machine without Slurm"""
 
-class Cluster(BaseModel):
+SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY)S?(_|$)", re.IGNORECASE)
+SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\bgh[opsu]_[A-Za-z0-9]{20,}|://[^/\s:@]*:[^/\s@$]+@")
+SECRETS_GO = (
+    "keep it in a file of your home folder that only you can read, and let a line of setup read it: "
+    "`export NAME=$(cat ~/.config/urbanvlm/NAME)`"
+)
+
+OUR_VARIABLES = {
+    "TMPDIR": "give node_scratch instead",
+    "PYTHONPATH": "jobs run the code that was there when they were submitted",
+    "MASTER_ADDR": "each job finds a place to meet by itself",
+    "MASTER_PORT": "each job finds a place to meet by itself",
+}
+OUR_PREFIXES = ("URBANVLM_", "SLURM_", "SBATCH_", "SUBMITIT_")
+
+OUR_OPTIONS = {
+    option: key
+    for key, options in {
+        "partition": "partition",
+        "account": "account",
+        "qos": "qos",
+        "constraint": "constraint",
+        "exclude": "exclude",
+        "gpus_per_node": "gpus gpus-per-node gpus-per-task gpus-per-socket",
+        "environment": "export export-file get-user-env",
+        "signal_delay_seconds": "signal",
+        "resources.timeout_minutes": "time",
+        "resources.nodes": "nodes",
+        "resources.processes": "ntasks ntasks-per-node ntasks-per-gpu ntasks-per-core ntasks-per-socket",
+        "resources.cpus_per_process": "cpus-per-task cpus-per-gpu",
+        "resources.memory_gb": "mem mem-per-cpu mem-per-gpu",
+    }.items()
+    for option in options.split()
+}
+"""sbatch option -> the profile's key, or the experiment's, that says it instead"""
+UNWANTED_OPTIONS = (
+    "array", "chdir", "dependency", "error", "ignore-pbs", "input", "job-name", "kill-on-invalid-dep", "no-requeue",
+    "open-mode", "output", "parsable", "quiet", "requeue", "test-only", "time-min", "wait", "wrap",
+)  # fmt: skip
+"""sbatch options that each job has in its own way"""
+
+VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
+
+
+def _one_line(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty: leave the key out, or give it a value")
+    if not value.isprintable():
+        raise ValueError("has a line break or another control character, which a batch script cannot hold: remove it")
+    return value
+
+
+def _sbatch_value(value: str) -> str:
+    if "\\" in _one_line(value):
+        raise ValueError("has a backslash, which sbatch drops even between quotes: write it without")
+    return value
+
+
+def _no_secret(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("has a NUL character, which no variable can hold: remove it")
+    if SECRET_VALUE.search(value):
+        raise ValueError(f"holds what looks like a secret, and scripts would hold it: {SECRETS_GO}")
+    return value
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Word = Annotated[str, AfterValidator(_sbatch_value)]
+Lines = Annotated[tuple[Line, ...], BeforeValidator(_as_tuple)]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A folder or file of the host that a container sees."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Bind:
+        """`source[:target[:ro]]`, absolute paths. Raises ValueError."""
+        source, _, rest = text.partition(":")
+        target, _, flag = rest.partition(":")
+        if flag not in ("", "ro", "rw"):
+            raise ValueError(f"{text!r} ends in neither ro nor rw: write source:target:ro")
+        target = target or source
+        for path in (source, target):
+            if not path.startswith("/"):
+                raise ValueError(f"{text!r}: {path!r} is not an absolute path: write source:target:ro")
+        return cls(source, target, flag == "ro")
+
+
+class Preemption(Part):
+    """What Slurm does with a job whose nodes another one needs more."""
+
+    mode: Literal["none", "requeue", "cancel"] = Field(
+        "none", description="none: never happens; requeue: Slurm starts the job again; cancel: we do, in the grace time"
+    )
+    grace_seconds: NonNegative = Field(0, description="between the warning, SIGTERM, and the end")
+
+
+class Container(Part):
+    """What jobs run in."""
+
+    runtime: Literal["apptainer", "docker", "podman", "pyxis"] = Field(
+        description="what starts it; docker is for one machine"
+    )
+    image: Line = Field(description="a file, or a name that the runtime knows")
+    binds: Lines = Field(
+        (), description="`source[:target[:ro]]`: what jobs see beside the code, the data and the run folder"
+    )
+
+    @field_validator("runtime", mode="before")
+    @classmethod
+    def _one_runtime(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            raise ValueError("a profile has one runtime: keep one, and write a second profile for the other")
+        return value
+
+    @field_validator("image")
+    @classmethod
+    def _no_option(cls, value: str) -> str:
+        if value.startswith("-"):
+            raise ValueError("begins with '-', as options do: name the file as ./-…")
+        return value
+
+    @field_validator("binds")
+    @classmethod
+    def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            Bind.parse(text)
+        return value
+
+    @property
+    def parsed_binds(self) -> tuple[Bind, ...]:
+        return tuple(Bind.parse(text) for text in self.binds)
+
+
+class Cluster(Part):
     """Facts about where jobs run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    name: str = Field(description="the file's name without .yaml")
+    name: Line = Field(description="the file's name without .yaml")
     executor: Literal["local", "slurm"] = Field(description="local: processes of this machine; slurm: sbatch")
-    partition: str | None = Field(None, description="Slurm partition of jobs with GPUs")
-    cpu_partition: str | None = Field(None, description="Slurm partition of jobs without GPUs; partition if not given")
-    account: str | None = Field(None, description="Slurm account that pays")
-    qos: str | None = Field(None, description="quality of service")
-    constraint: str | None = Field(None, description="node features to ask for")
-    gpus_per_node: Annotated[int, Field(ge=0)] = Field(0, description="GPUs a node has")
-    signal_delay_seconds: Annotated[int, Field(ge=10)] = Field(90, description="USR2 comes so long before the limit")
-    setup: tuple[str, ...] = Field((), description="shell lines before the job, such as `module load …`")
-    environment: dict[str, str] = Field({}, description="variables of the job, such as NCCL_SOCKET_IFNAME")
+    partition: Word | None = Field(None, description="partition of jobs with GPUs, and of all if it is the only one")
+    cpu_partition: Word | None = Field(None, description="partition of jobs without GPUs; `partition` if not given")
+    account: Word | None = Field(None, description="account that pays; Slurm's default for you if not given")
+    account_required: bool = Field(False, description="refuse to plan without an account")
+    qos: Word | None = Field(None, description="quality of service of all jobs")
+    constraint: Word | None = Field(None, description="node features that jobs with GPUs ask for, such as `a100&ib`")
+    exclude: Lines = Field((), description="nodes to keep away from, such as `gpu07` or `gpu[10-12]`")
+    gpus_per_node: NonNegative = Field(0, description="GPUs that a node of `partition` has")
+    gpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")] | None = Field(
+        None, description="the GPUs' type in Slurm's words, to ask for; any type if not given"
+    )
+    gpu_request: Literal["gpus-per-node", "gres"] = Field(
+        "gpus-per-node", description="how GPUs are asked for: `--gpus-per-node=a100:4` or `--gres=gpu:a100:4`"
+    )
+    cpus_per_node: Positive | None = Field(None, description="CPUs that a node of `partition` has; unchecked if absent")
+    memory_gb_per_node: Positive | None = Field(
+        None, description="memory that jobs may have on a node of `partition`; unchecked if absent"
+    )
+    max_timeout_minutes: Positive | None = Field(None, description="time limit of `partition`; unchecked if absent")
+    preemption: Preemption = Field(Preemption(), description="what Slurm does with a job that must make way")
+    signal_delay_seconds: Annotated[int, Field(ge=10)] = Field(
+        90, description="a job is told to save so long before its time limit, until it is known how long saving takes"
+    )
+    setup: Lines = Field((), description="shell lines before the job, such as `module load cuda`")
+    environment: dict[str, Annotated[str, AfterValidator(_no_secret)]] = Field(
+        {}, description="variables of the job, such as NCCL_SOCKET_IFNAME; no secrets, they end up in scripts"
+    )
+    node_scratch: Line | None = Field(
+        None,
+        description="folder on a node's own disk, `$NAME` allowed; jobs have TMPDIR in a folder of their own there",
+    )
+    sbatch: dict[str, str | int | bool] = Field(
+        {}, description="further sbatch options without dashes, `true` for one without a value: `mail-type: FAIL`"
+    )
+    container: Container | None = Field(None, description="what jobs run in; the virtual environment if not given")
+    _called: str = PrivateAttr("")
 
-    @field_validator("setup", mode="before")
+    @property
+    def called(self) -> str:
+        """What `load_cluster` takes to find this profile again, from whatever folder."""
+        return self._called or self.name
+
+    @field_validator("exclude")
     @classmethod
-    def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+    def _node_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[\w.\[\],-]+", name, re.ASCII) or name.startswith("-"):
+                raise ValueError(f"{name!r} is not a node's name: write names such as gpu07 or gpu[10-12]")
+        return value
+
+    @field_validator("setup")
+    @classmethod
+    def _setup_lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for line in value:
+            if line.lstrip().startswith("#SBATCH"):
+                raise ValueError(f"{line!r} would be ignored here: put the option under sbatch")
+            for name, start in re.findall(r"\b([A-Za-z_]\w*)=[\"']?(\S?)", line):
+                if SECRET_NAME.search(name) and start not in ("", "$", "`", "<", '"', "'"):
+                    raise ValueError(f"{name} looks like a secret, and scripts would hold it: {SECRETS_GO}")
+            _no_secret(line)
+        return value
 
     @field_validator("environment")
     @classmethod
@@ -41,32 +247,249 @@ class Cluster(BaseModel):
         for name in value:
             if not (name.isascii() and name.isidentifier()):
                 raise ValueError(f"{name!r} is not a variable's name: use letters, digits and '_'")
+            if SECRET_NAME.search(name):
+                raise ValueError(f"{name} looks like a secret, and scripts would hold it: {SECRETS_GO}")
+            if name in OUR_VARIABLES or name.startswith(OUR_PREFIXES):
+                raise ValueError(f"{name} is ours to set: {OUR_VARIABLES.get(name, 'remove it')}")
+        return value
+
+    @field_validator("node_scratch")
+    @classmethod
+    def _scratch_path(cls, value: str | None) -> str | None:
+        if value is not None:
+            if not value.startswith(("/", "$")):
+                raise ValueError("is not an absolute path: begin it with / or $NAME")
+            if "$" in VARIABLE.sub("", value):
+                raise ValueError("only $NAME and ${NAME} are replaced in it: give a plain path")
+        return value
+
+    @field_validator("sbatch", mode="before")
+    @classmethod
+    def _options(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            for option, argument in value.items():
+                _check_option(option, argument)
         return value
 
     @model_validator(mode="after")
-    def _local_is_plain(self) -> Cluster:
-        slurm_only = ("partition", "cpu_partition", "account", "qos", "constraint", "setup")
-        given = [key for key in slurm_only if getattr(self, key)]
+    def _together(self) -> Cluster:
+        given = [key for key in type(self).model_fields if key in self.model_fields_set and key not in LOCAL_KEYS]
         if self.executor == "local" and given:
             raise ValueError(f"executor local has no {given[0]}: remove it, or set executor: slurm")
+        if self.executor == "local" and self.container is not None and self.container.runtime == "pyxis":
+            raise ValueError("container.runtime pyxis is a part of Slurm: use apptainer, podman or docker here")
+        if self.preemption.mode == "none" and self.preemption.grace_seconds:
+            raise ValueError("preemption.grace_seconds means nothing without a mode: set preemption.mode")
+        if self.gpu_type and not self.gpus_per_node:
+            raise ValueError("gpu_type means nothing without GPUs: set gpus_per_node")
+        if self.container is not None and self.node_scratch is not None and self.node_scratch_root is None:
+            raise ValueError(
+                "node_scratch must begin with a plain folder where there is a container, which has to see it: "
+                "write it as /folder/$NAME"
+            )
         return self
+
+    @property
+    def node_scratch_root(self) -> str | None:
+        """The part of `node_scratch` that is a folder on every node: all of it up to the first variable."""
+        if self.node_scratch is None or not VARIABLE.search(self.node_scratch):
+            return self.node_scratch
+        return VARIABLE.split(self.node_scratch)[0].rpartition("/")[0] or None
+
+    @property
+    def node_scratch_words(self) -> str | None:
+        """`node_scratch` in shell: variables are replaced, the rest is quoted; one that is not set ends the script."""
+        if self.node_scratch is None:
+            return None
+        words, at = [], 0
+        for found in VARIABLE.finditer(self.node_scratch):
+            words += [_quoted(self.node_scratch[at : found.start()]), f'"${{{found[1] or found[2]}:?}}"']
+            at = found.end()
+        return "".join([*words, _quoted(self.node_scratch[at:])])
+
+    def sbatch_options(self, gpus_per_node: int) -> dict[str, str | int | bool]:
+        """Every sbatch option that the profile decides, for a job with so many GPUs on each of its nodes."""
+        options = dict(self.sbatch)
+        choices = {
+            "partition": self.partition if gpus_per_node else self.cpu_partition or self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint if gpus_per_node else None,
+            "exclude": ",".join(self.exclude) or None,
+        }
+        options |= {option: value for option, value in choices.items() if value is not None}
+        if gpus_per_node and self.gpu_request == "gres":
+            asked = ":".join(filter(None, ("gpu", self.gpu_type, str(gpus_per_node))))
+            # A second --gres would replace the first.
+            options["gres"] = ",".join([asked, *([str(options["gres"])] if "gres" in options else [])])
+        elif gpus_per_node:
+            options["gpus-per-node"] = ":".join(filter(None, (self.gpu_type, str(gpus_per_node))))
+        return options
+
+
+def _quoted(text: str) -> str:
+    return shlex.quote(text) if text else ""
+
+
+def _check_option(option: Any, argument: Any) -> None:
+    if not isinstance(option, str) or not re.fullmatch(r"[a-z][a-z0-9]+(-[a-z0-9]+)*", option):
+        hint = str(option).strip("-").replace("_", "-").lower()
+        raise ValueError(f"{option!r} is not an option's long name without dashes" + (f": {hint}?" if hint else ""))
+    if option in OUR_OPTIONS:
+        raise ValueError(f"{option} has a key of its own: give {OUR_OPTIONS[option]} instead")
+    if option.startswith(("container-", "no-container-")):
+        raise ValueError(f"{option} has a section of its own: give container instead")
+    if option in UNWANTED_OPTIONS:
+        raise ValueError(f"{option} is what each job has in its own way: remove it")
+    if argument is None or argument is False or not isinstance(argument, (str, int)):
+        raise ValueError(f"{option} must be text, a whole number or true: put it in quotes, or remove it")
+    if isinstance(argument, str):
+        try:
+            _no_secret(_sbatch_value(argument))
+        except ValueError as error:
+            raise ValueError(f"{option} {error}") from None
+    if option == "gres" and re.search(r"(^|,)(gres[:/])?gpu\b", str(argument)):
+        raise ValueError("gres for GPUs has keys of its own: give gpus_per_node and gpu_request: gres instead")
+
+
+def check_fits(
+    cluster: Cluster,
+    *,
+    job: str,
+    gpus_per_node: int,
+    cpus_per_node: int,
+    memory_gb: int,
+    timeout_minutes: int,
+) -> None:
+    """Raises UserError where a job asks for more than the profile says there is.
+
+    What the profile doesn't say is left to sbatch, as are jobs on `cpu_partition`: the figures are `partition`'s.
+    """
+    if cluster.executor == "local":
+        return
+    if cluster.account_required and not cluster.account:
+        raise UserError(
+            f"cluster {cluster.name}: account",
+            "is missing, and this cluster takes no job without one",
+            "add it to the profile; `sacctmgr show associations user=$USER format=account` lists yours",
+        )
+    if not gpus_per_node and cluster.cpu_partition not in (None, cluster.partition):
+        return
+    for asked, there, things, key, fix in (
+        (gpus_per_node, cluster.gpus_per_node, "GPUs", "gpus_per_node", "resources.processes"),
+        (cpus_per_node, cluster.cpus_per_node, "CPUs", "cpus_per_node", "resources.cpus_per_process"),
+        (memory_gb, cluster.memory_gb_per_node, "GB of memory", "memory_gb_per_node", "resources.memory_gb"),
+    ):
+        if there is not None and asked > there:
+            raise UserError(
+                f"job {job}",
+                f"asks for {asked} {things} on a node, but a node of cluster {cluster.name} has {there} ({key})",
+                f"lower {fix}",
+            )
+    limit = cluster.max_timeout_minutes
+    if limit is not None and timeout_minutes > limit:
+        raise UserError(
+            f"job {job}",
+            f"asks for {timeout_minutes} minutes, but cluster {cluster.name} ends jobs after {limit} "
+            "(max_timeout_minutes)",
+            f"set resources.timeout_minutes={limit}: a job that needs longer is started again and goes on",
+        )
+
+
+def user_profiles() -> Path:
+    """The folder of this user's own profiles."""
+    config = os.environ.get("XDG_CONFIG_HOME", "")
+    # The specification of that variable says to ignore a relative path.
+    return (Path(config) if config.startswith("/") else Path.home() / ".config") / "urbanvlm" / "clusters"
 
 
 def load_cluster(name: str) -> Cluster:
-    """The profile with that name, or at that path if it ends in .yaml. Raises UserError."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(p.stem for p in PROFILES.glob("*.yaml"))
-        raise UserError(f"cluster {name!r}", "there is no such profile", suggest(name, known))
-    tree = parse_yaml(path.read_text(encoding="utf-8"), path)
-    if not isinstance(tree, dict):
-        raise UserError(path, "is not a mapping of keys")
+    """The profile at that path if it ends in .yaml, else the user's own or a shipped one of that name.
+
+    Raises UserError.
+    """
+    path = _find(name)
     try:
-        return Cluster.model_validate({"name": path.stem, **tree})
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(path, f"cannot be read ({error})") from None
+    cluster = parse_cluster(text, path)
+    cluster._called = name if name == path.stem else str(path.absolute())
+    return cluster
+
+
+def _find(name: str) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise UserError(f"cluster {name!r}", "no such file", "CLUSTER= takes a profile's name or the path of one")
+        return path
+    folders = {"yours": user_profiles(), "shipped": PROFILES}
+    known = {kind: sorted(path.stem for path in folder.glob("*.yaml")) for kind, folder in folders.items()}
+    for kind, folder in folders.items():
+        if name in known[kind]:
+            return folder / f"{name}.yaml"
+    close = suggest(name, [*known["yours"], *known["shipped"]])
+    lists = (
+        f"yours in {folders['yours']}: {', '.join(known['yours']) or 'none'}; shipped: {', '.join(known['shipped'])}"
+    )
+    raise UserError(
+        f"cluster {name!r}",
+        "there is no such profile",
+        f"{close} {lists}" if close.startswith("did you mean") else lists,
+    )
+
+
+def parse_cluster(text: str, path: Path) -> Cluster:
+    """A profile from its YAML; `path` gives its name. Raises UserError with one line for the first thing wrong."""
+    tree = parse_yaml(text, path)
+    if not isinstance(tree, dict):
+        raise UserError(path, "is not a mapping of keys", f"see {PROFILES / 'slurm-example.yaml'}")
+    if "name" in tree:
+        raise UserError(f"{path}: name", "is the file's name", "remove it")
+    try:
+        return Cluster.model_validate({**tree, "name": path.stem})
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        where = f"{path}: {key}" if key else path
-        if problem["type"] == "extra_forbidden":
-            raise UserError(where, "unknown key", suggest(key, Cluster.model_fields)) from None
-        raise UserError(where, problem["msg"].removeprefix("Value error, ")) from None
+        raise _explain(error, path) from None
+
+
+def _explain(error: ValidationError, path: Path) -> UserError:
+    problems = error.errors(include_url=False)
+    # The others may only follow from an unknown key.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    location = [part for part in problem["loc"] if part != "[key]"]
+    where = f"{path}: {'.'.join(map(str, location))}" if location else str(path)
+    kind, value = problem["type"], problem.get("input")
+    if kind == "extra_forbidden":
+        section = section_type(Cluster.model_fields[str(location[0])].annotation) if len(location) > 1 else Cluster
+        known = [name for name in (section or Cluster).model_fields if name != "name"]
+        return UserError(where, "unknown key", suggest(location[-1], known))
+    got = f" (got {value!r})" if isinstance(value, (str, int, float, bool)) or value is None else ""
+    if kind == "missing":
+        return UserError(where, "is missing", "add it")
+    if kind == "string_type":
+        return UserError(where, f"must be text{got}", "put it in quotes")
+    if kind == "tuple_type":
+        return UserError(where, f"must be a list{got}", "write each item on a line of its own: `- …`")
+    if kind in ("model_type", "dict_type"):
+        return UserError(where, f"must be a section of keys{got}", "write each key on a line of its own: `key: …`")
+    if kind == "value_error":
+        return UserError(where, problem["msg"].removeprefix("Value error, "))
+    return UserError(where, problem["msg"][0].lower() + problem["msg"][1:] + got)
+
+
+def reference() -> Iterator[tuple[str, str, str]]:
+    """(key, default, meaning) of every key of a profile; the table in docs/clusters.md is made from it."""
+
+    def walk(part: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+        for name, info in part.model_fields.items():
+            if name == "name":
+                continue
+            inner = section_type(info.annotation)
+            plain = isinstance(info.default, (str, int))
+            default = "required" if info.is_required() else f"`{info.default}`".lower() if plain else ""
+            yield prefix + name, default, info.description or ""
+            if inner is not None:
+                yield from walk(inner, f"{prefix}{name}.")
+
+    yield from walk(Cluster, "")
