@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from urbanvlm.errors import UserError
-from urbanvlm.lock import STALE_SECONDS, hold, living_owner
+from urbanvlm.lock import STALE_SECONDS, follow, hold, living_owner
+from urbanvlm.runtime.preemption import Stopped
 
 HOLDER = "import sys, time; from pathlib import Path; from urbanvlm.lock import hold\n\
 with hold(Path(sys.argv[1]), 'other'): print('held', flush=True); time.sleep(60)"
@@ -95,3 +97,188 @@ def test_a_torn_lock_file_is_no_owner(tmp_path: Path) -> None:
     lock.write_text('{"host": "x"')
     with hold(lock, "me"):
         assert living_owner(lock) is not None
+
+
+OLD_START = """
+import os, sys, time
+from pathlib import Path
+import urbanvlm.lock as lock
+from urbanvlm.lock import follow, hold
+how, path, node = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+lock.HEARTBEAT_SECONDS = 0.2
+lock._host = lambda: node
+held = hold(path, "train") if how == "hold" else follow(path, "train", lambda: False)
+with held:
+    print("works", flush=True)
+    for number in range(100000):
+        path.with_name(f"written-{os.getpid()}").write_text(str(number))
+        time.sleep(0.01)
+"""
+
+
+def in_job(job: str, restart: int) -> dict[str, str]:
+    return {"URBANVLM_JOB": job, "URBANVLM_RESTART": str(restart)}
+
+
+def start_in_job(how: str, lock: Path, node: str, job: str, restart: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", OLD_START, how, str(lock), node],
+        env=os.environ | in_job(job, restart),
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "works\n"
+    return process
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("urbanvlm.lock.HEARTBEAT_SECONDS", 0.2)
+
+
+def become(monkeypatch: pytest.MonkeyPatch, job: str, restart: int) -> None:
+    for name, value in in_job(job, restart).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("quick")
+class TestRequeued:
+    """Starts of one job of Slurm, of which the earlier may be on a node that was cut off."""
+
+    def test_all_processes_of_the_start_before_have_ended_when_the_next_begins(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        lock = tmp_path / "LOCK"
+        first = start_in_job("hold", lock, "node-cut-off", "7", 0)
+        second = start_in_job("follow", lock, "another-node-cut-off", "7", 0)
+        become(monkeypatch, "7", 1)
+        monkeypatch.setattr("urbanvlm.lock.HEARTBEAT_SECONDS", 0.5)
+        with hold(lock, "train"):
+            owner = living_owner(lock)
+            assert owner is not None and (owner.pid, owner.job, owner.restart) == (os.getpid(), "7", 1)
+            assert [first.poll(), second.poll()] == [-signal.SIGKILL] * 2
+            written = {path: path.read_text() for path in tmp_path.glob("written-*")}
+            assert len(written) == 2
+            time.sleep(0.3)
+            assert {path: path.read_text() for path in tmp_path.glob("written-*")} == written
+        assert not lock.exists()
+        said = capsys.readouterr().err
+        assert "took over the lock of train" in said and "start 1 of job 7" in said and "may still run" in said
+        for process in (first, second):
+            assert "start 2 of job 7 has taken over" in process.communicate()[1]
+
+    def test_a_silent_one_is_not_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        lock = tmp_path / "LOCK"
+        dead = {"host": "node-far-away", "pid": 1, "born": "", "what": "train", "job": "7", "restart": 0}
+        lock.write_text(json.dumps(dead))
+        past = time.time() - 5
+        os.utime(lock, (past, past))
+        become(monkeypatch, "7", 1)
+        monkeypatch.setattr("urbanvlm.lock._outlive", lambda *_: pytest.fail("waited for a dead node"))
+        with hold(lock, "train"):
+            assert "took over" in capsys.readouterr().err
+
+    def test_an_earlier_start_that_comes_late_ends(self, tmp_path: Path) -> None:
+        lock = tmp_path / "LOCK"
+        now = start_in_job("hold", lock, "node-a", "7", 1)
+        late = "from pathlib import Path; import sys; from urbanvlm.lock import hold\n\
+with hold(Path(sys.argv[1]), 'train'): print('two writers')"
+        done = subprocess.run(
+            [sys.executable, "-c", late, str(lock)], env=os.environ | in_job("7", 0), capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+        assert "left over from before" in done.stderr
+        assert now.poll() is None
+        now.kill()
+        now.communicate()
+
+    def test_whoever_finds_its_lock_gone_ends(self, tmp_path: Path) -> None:
+        lock = tmp_path / "LOCK"
+        owner = start_in_job("hold", lock, "node-a", "7", 0)
+        lock.unlink()
+        assert owner.wait(timeout=30) == -signal.SIGKILL
+        assert "vanished" in owner.communicate()[1]
+
+    def test_another_job_waits_until_the_owner_ends_and_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        lock = tmp_path / "LOCK"
+        other = start_holder(lock)
+        become(monkeypatch, "8", 0)
+        monkeypatch.setattr("urbanvlm.lock.SAY_EVERY_SECONDS", 0.5)
+        killer = subprocess.Popen(["sh", "-c", f"sleep 1.5; kill -9 {other.pid}"])
+        with hold(lock, "train", patience_seconds=0.1):
+            assert other.wait() == -signal.SIGKILL
+        killer.wait()
+        assert capsys.readouterr().err.count("is being written by other") > 1
+
+    def test_waiting_ends_when_the_job_is_to_stop(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        lock = tmp_path / "LOCK"
+        other = start_holder(lock)
+        become(monkeypatch, "8", 0)
+        asked = iter([None, None, "time limit near"])
+        with pytest.raises(Stopped, match="time limit near"), hold(lock, "train", give_up=lambda: next(asked)):
+            pytest.fail("two writers")
+        owner = living_owner(lock)
+        assert owner is not None and owner.pid == other.pid
+        other.kill()
+        other.wait()
+
+    def test_so_it_does_while_the_start_before_may_still_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lock = tmp_path / "LOCK"
+        fresh = {"host": "node-far-away", "pid": 1, "born": "", "what": "train", "job": "7", "restart": 0}
+        lock.write_text(json.dumps(fresh))
+        become(monkeypatch, "7", 1)
+        with pytest.raises(Stopped, match="enough"), hold(lock, "train", give_up=lambda: "enough"):
+            pytest.fail("must not begin")
+        assert not lock.exists()
+
+    def test_the_others_of_a_job_begin_with_its_first_process(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lock = tmp_path / "LOCK"
+        become(monkeypatch, "7", 1)
+        asked = iter([None, "time limit near"])
+        with pytest.raises(Stopped), follow(lock, "train", lambda: False, lambda: next(asked)):
+            pytest.fail("nobody holds the lock")
+        with follow(lock, "train", lambda: True):
+            pass  # there is nothing left to do
+        first = start_in_job("hold", lock, "node-a", "7", 1)
+        with follow(lock, "train", lambda: False):
+            assert first.poll() is None
+        first.kill()
+        first.communicate()
+
+    def test_outside_slurm_nobody_waits_for_the_first_process(self, tmp_path: Path) -> None:
+        with follow(tmp_path / "LOCK", "train", lambda: False):
+            pass
+
+
+def test_a_file_server_that_stumbles_costs_nobody_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "LOCK"
+    monkeypatch.setattr("urbanvlm.lock.HEARTBEAT_SECONDS", 0.05)
+
+    def stumble(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with hold(lock, "me"):
+        monkeypatch.setattr("os.utime", stumble)
+        time.sleep(0.3)
+        monkeypatch.undo()
+        owner = living_owner(lock)
+        assert owner is not None and owner.pid == os.getpid()
+
+
+def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with hold(tmp_path / "LOCK", "me"):
+        assert living_owner(tmp_path / "LOCK") is not None

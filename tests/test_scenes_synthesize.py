@@ -16,6 +16,7 @@ from PIL import Image
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Scenes
 from urbanvlm.records import Metadata, place_of, read_jsonl
+from urbanvlm.runtime.preemption import Stopped, StopSignal
 from urbanvlm.scenes.__main__ import main as sheet
 from urbanvlm.scenes.synthesize import synthesize
 
@@ -161,3 +162,78 @@ def test_the_sheet_is_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     sheet()
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.width == 4 * 256
+
+
+STOPPED_CHILD = """
+import sys
+from pathlib import Path
+from urbanvlm.experiment import Scenes
+from urbanvlm.runtime.preemption import STOPPED_EXIT_CODE, Stopped, StopSignal
+from urbanvlm.scenes.synthesize import synthesize
+
+if __name__ == "__main__":
+    stop = StopSignal.listen(None, None)
+    scenes = Scenes(places=12, image_size=64, headings=(0, 90))
+    try:
+        synthesize(scenes, 5, Path(sys.argv[1]), processes=int(sys.argv[2]), stop=stop)
+    except Stopped as stopped:
+        sys.exit(STOPPED_EXIT_CODE if str(stopped).startswith("told to stop (SIG") else 1)
+"""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    synthesize(SCENES.model_copy(update={"places": 12}), SEED, folder, processes=2)
+    return folder
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_told_to_stop_with_all_its_workers_it_ends_between_places_and_goes_on(
+    processes: int, many: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "child.py"
+    script.write_text(STOPPED_CHILD)
+    folder = tmp_path / "out"
+    child = subprocess.Popen(
+        [sys.executable, str(script), str(folder), str(processes)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: len(done(folder)) >= 1)
+    # As Slurm does it: every process of the job is told, also workers that are still importing.
+    os.killpg(child.pid, signal.SIGUSR2)
+    os.killpg(child.pid, signal.SIGTERM)
+    assert child.communicate()[1] == ""
+    assert child.returncode == 75
+    before = {path: path.stat().st_mtime_ns for path in done(folder)}
+    assert 1 <= len(before) < 12
+    assert not list(folder.rglob("*.tmp")), "a worker has finished what it had begun"
+    synthesize(SCENES.model_copy(update={"places": 12}), SEED, folder, processes=processes)
+    assert content(folder) == content(many)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_worker_that_is_killed_ends_the_whole_with_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    child = start(folder, tmp_path / "child.py")
+    wait_for(lambda: len(done(folder)) >= 1)
+    workers = [
+        pid
+        for pid in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+    ]
+    assert len(workers) == 2
+    os.kill(int(workers[0]), signal.SIGKILL)
+    # The pool ends the other by SIGTERM: it must obey its parent, though it is deaf to others.
+    assert child.wait(timeout=60) == 1
+    wait_for(lambda: not any(_alive(int(pid)) for pid in workers), seconds=30)
+
+
+def test_asked_before_it_begins_it_renders_nothing(tmp_path: Path) -> None:
+    stop = StopSignal(None, 0.0)
+    with pytest.raises(Stopped, match="time limit near"):
+        synthesize(SCENES, SEED, tmp_path, stop=stop)
+    assert done(tmp_path) == []

@@ -133,8 +133,6 @@ class TestResume:
 
 def write_gradients(run: RunFolder, rank: int, world_size: int, cases: Mapping[str, Mapping[str, Any]]) -> None:
     """For each case of changed settings, to `<case>.npz`: first gradient, losses of two steps, validation loss."""
-    import os
-
     from deepspeed.utils import safe_get_full_grad
 
     from urbanvlm.train.engine import apply_gradients, set_learning_rate
@@ -143,8 +141,7 @@ def write_gradients(run: RunFolder, rank: int, world_size: int, cases: Mapping[s
     model, settings = run.experiment.models[0], run.experiment.train
     assert settings is not None
     data = TrainingData.of(run, 7)
-    meeting = os.environ.get("URBANVLM_RENDEZVOUS")
-    with process_group(rank, rank, world_size, Path(meeting) if meeting else None) as group:
+    with process_group(rank, rank, world_size) as group:
         for name, changes in cases.items():
             learner = build_learner(model, settings.model_copy(update=dict(changes)), 0, data, group)
             engine = learner.engine

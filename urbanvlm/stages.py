@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from urbanvlm.experiment import Experiment, Model
-from urbanvlm.lock import hold
+from urbanvlm.lock import follow, hold
 from urbanvlm.progress import Progress
 from urbanvlm.run_folder import RunFolder, is_complete, mark_complete
+from urbanvlm.runtime.preemption import NEVER, StopSignal
 
-Kind = Literal["synthesize", "evaluate", "train", "report"]
+Kind = Literal["synthesize", "evaluate", "train", "report", "preflight", "compare"]
+"""Two are no part of a run: preflight looks at the nodes that others would run on, compare at the runs of a sweep"""
 
 
 @dataclass(frozen=True)
@@ -86,24 +88,58 @@ def is_done(run: RunFolder, experiment: Experiment, stage: Stage) -> bool:
     return all(is_complete(path) for path in results_of(run, experiment, stage))
 
 
-def run_stage(run: RunFolder, stage: Stage, process: Process) -> None:
-    """Do this process's part of a stage; finished parts are not done again. Raises UserError for a user's mistake."""
+def progress_of(run: RunFolder, experiment: Experiment, stage: Stage, process: Process) -> int:
+    """How much of this process's part is safely on disk: a number that grows with every start that got on at all.
+
+    Steps of the newest checkpoint, answers, places, results; each plus one for what has been marked finished.
+    """
+    results = results_of(run, experiment, stage)
+    if stage.kind == "train":
+        from urbanvlm.train import checkpoint
+
+        return checkpoint.saved_step(run.train(stage.model) / "checkpoints") + is_complete(results[0])
+    if stage.kind == "evaluate":
+        return sum(_lines(file) + is_complete(file) for file in results[process.rank :: process.world_size])
+    places = len(list((run.dataset / "places").glob("*.json"))) if stage.kind == "synthesize" else 0
+    return places + sum(is_complete(path) for path in results)
+
+
+def checkpoint_save_seconds(run: RunFolder, label: str) -> float | None:
+    """How long saving a checkpoint of this training took at most, as far as there are any."""
+    from urbanvlm.train import checkpoint
+
+    return checkpoint.save_seconds(run.train(label) / "checkpoints")
+
+
+def _lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.is_file() else 0
+
+
+def run_stage(run: RunFolder, stage: Stage, process: Process, stop: StopSignal = NEVER) -> None:
+    """Do this process's part of a stage; finished parts are not done again.
+
+    Raises UserError for a user's mistake, and Stopped when it was asked to stop: what is done is then saved, and
+    another call goes on from there.
+    """
     experiment = run.experiment
     if stage.kind == "evaluate":
         results = results_of(run, experiment, stage)
         for shard in range(process.rank, len(results), process.world_size):
             if not is_complete(results[shard]):
-                with hold(results[shard].with_suffix(".LOCK"), stage.name):
-                    _evaluate(run, stage, shard)
+                with hold(results[shard].with_suffix(".LOCK"), stage.name, give_up=stop.reason):
+                    _evaluate(run, stage, shard, stop)
     elif stage.kind == "train":
+        folder = run.train(stage.model)
         if process.rank == 0:
-            with hold(run.train(stage.model) / "LOCK", stage.name):
-                _train(run, stage, process)
+            lock = hold(folder / "LOCK", stage.name, give_up=stop.reason)
         else:
-            _train(run, stage, process)
+            lock = follow(folder / "LOCK", stage.name, lambda: is_complete(folder), stop.reason)
+        with lock:
+            _train(run, stage, process, stop)
     elif process.rank == 0:
-        with hold(run.jobs / f"{stage.name}.LOCK", stage.name):
-            _synthesize(run) if stage.kind == "synthesize" else _report(run)
+        with hold(run.jobs / f"{stage.name}.LOCK", stage.name, give_up=stop.reason):
+            # A report takes seconds: it is not interrupted.
+            _synthesize(run, stop) if stage.kind == "synthesize" else _report(run)
 
 
 def _model(experiment: Experiment, label: str) -> Model:
@@ -115,7 +151,7 @@ def _progress(run: RunFolder, stage: Stage, part: int, unit: str, total: int = 0
     return Progress(run.progress_file(stage.name, part), total=total, unit=unit)
 
 
-def _synthesize(run: RunFolder) -> None:
+def _synthesize(run: RunFolder, stop: StopSignal) -> None:
     from urbanvlm.dataset.build import build_dataset
     from urbanvlm.scenes.synthesize import synthesize
 
@@ -124,25 +160,25 @@ def _synthesize(run: RunFolder) -> None:
     resources = run.experiment.resources
     processes = resources.processes * resources.cpus_per_process
     with _progress(run, Stage("synthesize"), 0, "places", data.scenes.places) as progress:
-        synthesize(data.scenes, seed, run.dataset, processes=processes, progress=progress)
+        synthesize(data.scenes, seed, run.dataset, processes=processes, progress=progress, stop=stop)
     build_dataset(data.scenes, seed, run.dataset, data.chain_of_thought)
     mark_complete(run.dataset)
 
 
-def _train(run: RunFolder, stage: Stage, process: Process) -> None:
+def _train(run: RunFolder, stage: Stage, process: Process, stop: StopSignal) -> None:
     from urbanvlm.train.loop import train
 
     model = _model(run.experiment, stage.model)
     with _progress(run, stage, process.rank, "steps") as progress:
-        train(run, model, process.rank, process.local_rank, process.world_size, progress)
+        train(run, model, process.rank, process.local_rank, process.world_size, progress, stop)
 
 
-def _evaluate(run: RunFolder, stage: Stage, shard: int) -> None:
+def _evaluate(run: RunFolder, stage: Stage, shard: int, stop: StopSignal) -> None:
     from urbanvlm.evaluate.predict import predict
 
     model = _model(run.experiment, stage.model)
     with _progress(run, stage, shard, "examples") as progress:
-        predict(run, model, stage.phase, shard, progress)
+        predict(run, model, stage.phase, shard, progress, stop)
 
 
 def _report(run: RunFolder) -> None:

@@ -18,20 +18,22 @@ from urbanvlm.models.registry import TINY_PRESETS
 from urbanvlm.progress import Progress
 from urbanvlm.records import Example, Prediction, read_jsonl
 from urbanvlm.run_folder import RunFolder, completion_facts, is_complete, mark_complete
+from urbanvlm.runtime.preemption import NEVER, StopSignal
 
 if TYPE_CHECKING:
     from urbanvlm.models.family import LoadedModel
 
 
-def predict(run: RunFolder, model: Model, phase: str, shard: int, progress: Progress) -> None:
+def predict(run: RunFolder, model: Model, phase: str, shard: int, progress: Progress, stop: StopSignal = NEVER) -> None:
     """Answer the examples of one shard that have no answer yet, then mark the shard's file complete.
 
     Phase `before` asks the checkpoint's own weights, `after` the export's. The batches of a shard are fixed, because
     in floating point an answer can depend on its neighbours in the batch: a batch that lacks any answer is computed
-    whole, and only the missing answers are appended. So a shard that was killed and started again ends with the same
-    bytes as one that was not.
+    whole, and only the missing answers are appended. So a shard that was killed or stopped and started again ends with
+    the same bytes as one that was not.
 
-    Raises UserError where the shard's file holds answers to other examples or prompts, or of other weights.
+    Raises UserError where the shard's file holds answers to other examples or prompts, or of other weights; Stopped
+    between two batches when asked to.
     """
     file = run.shard_file(model.label, phase, shard)
     if is_complete(file):
@@ -42,7 +44,8 @@ def predict(run: RunFolder, model: Model, phase: str, shard: int, progress: Prog
     answered = asked.answered(file)
     progress.update(len(answered), total=len(asked.examples), force=True)
     with file.open("a", encoding="utf-8") as out:
-        for done, prediction in enumerate(_answers(run, model, phase, asked, answered), start=len(answered) + 1):
+        answers = _answers(run, model, phase, asked, answered, stop)
+        for done, prediction in enumerate(answers, start=len(answered) + 1):
             out.write(json.dumps(prediction.to_json(), ensure_ascii=False) + "\n")
             out.flush()
             progress.update(done)
@@ -97,10 +100,13 @@ class _Shard:
         return None
 
 
-def _answers(run: RunFolder, model: Model, phase: str, asked: _Shard, answered: set[str]) -> Iterator[Prediction]:
+def _answers(
+    run: RunFolder, model: Model, phase: str, asked: _Shard, answered: set[str], stop: StopSignal
+) -> Iterator[Prediction]:
     """The missing answers in the shard's order; a batch's answers come together."""
     if len(answered) == len(asked.examples):
         return
+    stop.check()  # loading takes minutes
     loaded = _load(run, model, phase, asked.shard)
     family, settings = loaded.family, asked.settings
     family.check_lengths(loaded, sorted(set(asked.prompts.values())), None, settings.max_new_tokens)
@@ -108,6 +114,7 @@ def _answers(run: RunFolder, model: Model, phase: str, asked: _Shard, answered: 
         missing = {e.id for e in batch} - answered
         if not missing:
             continue
+        stop.check()
         images = [open_image(run.images, e.image_id) for e in batch]
         prompts = [asked.prompts[e.id] for e in batch]
         inputs = family.encode_prompts(loaded, images, prompts)

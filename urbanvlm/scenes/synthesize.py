@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from urbanvlm.errors import UserError
 from urbanvlm.experiment import Scenes
 from urbanvlm.progress import Progress
 from urbanvlm.records import write_atomic, write_jsonl
+from urbanvlm.runtime.preemption import NEVER, SIGNALS, StopSignal
 from urbanvlm.scenes.block import build_block
 from urbanvlm.scenes.labels import metadata_of
 from urbanvlm.scenes.render import render_view
@@ -48,11 +50,19 @@ class _Job:
         return self.out / "places" / f"{number:06d}.json"
 
 
-def synthesize(scenes: Scenes, seed: int, out: Path, *, processes: int = 1, progress: Progress | None = None) -> None:
+def synthesize(
+    scenes: Scenes,
+    seed: int,
+    out: Path,
+    *,
+    processes: int = 1,
+    progress: Progress | None = None,
+    stop: StopSignal = NEVER,
+) -> None:
     """Write out/images/<image_id> and, last and atomically, out/metadata.jsonl, sorted by image_id.
 
     Places that an earlier, interrupted call with the same arguments finished are checked and kept (out/places/).
-    Raises UserError if the folder cannot be written.
+    Raises UserError if the folder cannot be written; Stopped between two places when asked to.
     """
     job = _Job(scenes, seed, out, _fingerprint(scenes, seed))
     _prepare(job)
@@ -62,7 +72,7 @@ def synthesize(scenes: Scenes, seed: int, out: Path, *, processes: int = 1, prog
         (out / "metadata.jsonl").unlink(missing_ok=True)
     progress = progress or Progress(None, total=scenes.places, unit="places")
     progress.update(len(rows))
-    for number, rendered in _render_all(job, missing, processes):
+    for number, rendered in _render_all(job, missing, processes, stop):
         rows[number] = rendered
         progress.update(len(rows))
     every_row = [row for place_rows in rows.values() for row in place_rows]
@@ -107,26 +117,53 @@ def _finished(job: _Job, number: int) -> Rows | None:
     return rows
 
 
-def _render_all(job: _Job, numbers: list[int], processes: int) -> Iterator[tuple[int, Rows]]:
+def _render_all(job: _Job, numbers: list[int], processes: int, stop: StopSignal) -> Iterator[tuple[int, Rows]]:
     """Render the places, yielding each one's number and rows when it is safely on disk."""
     if processes == 1 or len(numbers) <= 1:
         for number in numbers:
+            stop.check()
             yield _render_place(job, number)
         return
+    stop.check()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(numbers)), context, _die_with_parent) as pool:
-        futures = [pool.submit(_render_place, job, number) for number in numbers]
+    with _children_deaf():  # of semaphores, which multiprocessing has a process for
+        pool = ProcessPoolExecutor(min(processes, len(numbers)), context, _die_with_parent)
+    with pool:
+        with _children_deaf():
+            futures = [pool.submit(_render_place, job, number) for number in numbers]
         try:
             for future in as_completed(futures):
                 yield future.result()
+                stop.check()
         finally:
+            # What a worker has begun, it finishes: that much is saved.
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _children_deaf() -> Iterator[None]:
+    """Processes started inside never hear that the job is to stop: Slurm tells all of them, and the parent decides.
+
+    They inherit the mask at their very beginning, when they could not have a handler yet; no signal is lost here, as a
+    masked one waits.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _die_with_parent() -> None:
-    """Leave when the parent is gone: a pool's worker would otherwise wait for work for ever after kill -9."""
+    """Leave when the parent is gone or says so: a pool's worker would else wait for work for ever after kill -9."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent deals with it
     parent = multiprocessing.parent_process()
+
+    def obey() -> None:
+        # A pool that lost a worker ends the others by the same signal that the whole job gets when it is to stop.
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(1)
 
     def wait() -> None:
         if parent is not None:
@@ -134,6 +171,7 @@ def _die_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=obey, daemon=True).start()
 
 
 def _render_place(job: _Job, number: int) -> tuple[int, Rows]:

@@ -3,7 +3,9 @@
 checkpoints/step-00000100/
     deepspeed/    weights (trainable ones only) and optimizer state, as DeepSpeed writes them
     state.json    TrainState
-    COMPLETE      written last: size and sha256 of every file above
+    COMPLETE      written last: size and sha256 of every file above, and how long the saving took
+
+Light to import: what asks how far a training is needs no torch.
 """
 
 from __future__ import annotations
@@ -11,17 +13,19 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from urbanvlm.errors import UserError
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import completion_facts, fingerprint, is_complete, mark_complete
-from urbanvlm.runtime.process_group import ProcessGroup
 from urbanvlm.train.state import TrainState
+
+if TYPE_CHECKING:
+    from urbanvlm.runtime.process_group import ProcessGroup
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +35,7 @@ TAG = "deepspeed"
 def _safe_reader() -> Any:
     """DeepSpeed's reader of checkpoint files, without the power to run code that a pickle may hold."""
     # Imported late: DeepSpeed's import has to come after the process group has prepared it.
+    import torch
     from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
     from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum
@@ -51,6 +56,7 @@ def folder_of(checkpoints: Path, step: int) -> Path:
 
 def save(engine: Any, group: ProcessGroup, checkpoints: Path, state: TrainState) -> Path:
     """Write the checkpoint of `state`; all ranks call it. Frozen parameters are left out: they never change."""
+    begun = time.monotonic()
     folder = folder_of(checkpoints, state.global_step)
     if group.is_first:
         # Left by a process that was killed while writing it.
@@ -60,7 +66,8 @@ def save(engine: Any, group: ProcessGroup, checkpoints: Path, state: TrainState)
     engine.save_checkpoint(str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=_has_frozen(engine))
     if group.is_first:
         write_atomic(folder / "state.json", state.to_json())
-        mark_complete(folder, {"files": facts_of(folder)})
+        files = facts_of(folder)
+        mark_complete(folder, {"files": files, "save_seconds": round(time.monotonic() - begun, 3)})
     group.barrier()
     return folder
 
@@ -76,6 +83,23 @@ def load(engine: Any, folder: Path) -> TrainState:
 
 def read_state(folder: Path) -> TrainState:
     return TrainState.from_json((folder / "state.json").read_text(encoding="utf-8"))
+
+
+def saved_step(checkpoints: Path) -> int:
+    """Global step of the newest complete checkpoint, 0 without one. Nothing is verified, so it is quick."""
+    return max(
+        (int(folder.name.removeprefix("step-")) for folder in _folders(checkpoints) if is_complete(folder)), default=0
+    )
+
+
+def save_seconds(checkpoints: Path) -> float | None:
+    """The longest that saving one of the complete checkpoints took; None without one."""
+    found = []
+    for folder in _folders(checkpoints):
+        # One without a marker that can be read, or from before this was measured, has nothing to say here.
+        with suppress(OSError, ValueError, AssertionError, KeyError, TypeError):
+            found.append(float(completion_facts(folder)["save_seconds"]))
+    return max(found, default=None)
 
 
 def newest(checkpoints: Path) -> Path | None:

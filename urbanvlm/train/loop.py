@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from urbanvlm.models.family import unwrap
 from urbanvlm.progress import Progress
 from urbanvlm.run_folder import RunFolder, is_complete, mark_complete
 from urbanvlm.runtime.determinism import configure_determinism, seed_everything
+from urbanvlm.runtime.preemption import NEVER, Stopped, StopSignal
 from urbanvlm.runtime.process_group import ProcessGroup, process_group
 from urbanvlm.runtime.telemetry import Telemetry, memory_mib
 from urbanvlm.train import checkpoint, export
@@ -27,15 +27,24 @@ from urbanvlm.train.step import Learner, check_finite
 logger = logging.getLogger(__name__)
 
 
-def train(run: RunFolder, model: Model, rank: int, local_rank: int, world_size: int, progress: Progress) -> None:
+def train(
+    run: RunFolder,
+    model: Model,
+    rank: int,
+    local_rank: int,
+    world_size: int,
+    progress: Progress,
+    stop: StopSignal = NEVER,
+) -> None:
     """Fine-tune one model of the run as one of `world_size` processes, going on from the newest good checkpoint.
 
     Ends with the weights of the lowest validation loss in <train>/export and a COMPLETE marker in <train>. A run that
-    was killed anywhere and started again ends with the same bits as one that was not.
+    was killed or stopped anywhere and started again ends with the same bits as one that was not.
 
-    The processes meet at MASTER_ADDR, or at the file that URBANVLM_RENDEZVOUS names, which is new at every start.
+    Where the processes meet stands in the environment, see `urbanvlm.runtime.rendezvous.meet`.
 
-    Raises UserError for data or settings that cannot be trained on, and where the loss is not finite.
+    Raises UserError for data or settings that cannot be trained on, and where the loss is not finite; Stopped, in
+    every process at the same step, when one of them was asked to stop and the checkpoint is written.
     """
     folder, experiment, settings = run.train(model.label), run.experiment, run.experiment.train
     if is_complete(folder):
@@ -44,11 +53,11 @@ def train(run: RunFolder, model: Model, rank: int, local_rank: int, world_size: 
         raise UserError(run.experiment_file, "has no train section", "set mode to fine-tune and add one")
     configure_determinism(experiment.resources.cpus_per_process)
     data = TrainingData.of(run, settings.validation_examples)
-    rendezvous = os.environ.get("URBANVLM_RENDEZVOUS")
-    with process_group(rank, local_rank, world_size, Path(rendezvous) if rendezvous else None) as group:
+    with process_group(rank, local_rank, world_size) as group:
         learner = build_learner(model, settings, experiment.seed, data, group)
         state = _start(learner, folder)
-        state = _learn(run, model, settings, learner, state, progress)
+        stop.need(checkpoint.save_seconds(folder / "checkpoints") or 0.0)
+        state = _learn(run, model, settings, learner, state, progress, stop)
         del learner
     if group.is_first:
         _finish(model, settings, experiment.seed, folder, state)
@@ -89,9 +98,15 @@ def _newest(folder: Path) -> Path | None:
 
 
 def _learn(
-    run: RunFolder, model: Model, settings: Train, learner: Learner, state: TrainState, progress: Progress
+    run: RunFolder,
+    model: Model,
+    settings: Train,
+    learner: Learner,
+    state: TrainState,
+    progress: Progress,
+    stop: StopSignal,
 ) -> TrainState:
-    """Every step that is left. Every rank returns the same state."""
+    """Every step that is left. Every rank returns the same state, or raises Stopped after the same step."""
     folder, engine, group = run.train(model.label), learner.engine, learner.group
     max_new_tokens, seed = run.experiment.evaluate.max_new_tokens, run.experiment.seed
     total = learner.batching.total_steps(settings.epochs, settings.max_steps)
@@ -100,9 +115,11 @@ def _learn(
         telemetry = Telemetry(run.tensorboard(model.label), folder / "metrics.jsonl", state.global_step)
     progress.update(state.global_step, total=total, force=True)
     stopwatch = _Stopwatch(state.examples_seen)
+    saver = _Saver(learner, settings, folder, stop, state.global_step)
 
     engine.train()
     while state.global_step < total:
+        saver.stop_if_asked(state)
         step = state.global_step
         seed_everything(seed, "step", step, group.rank)
         rate = learning_rate(settings, step, total)
@@ -138,13 +155,12 @@ def _learn(
             telemetry.figures(state.global_step, figures)
         if state.global_step % settings.checkpoint_every_steps == 0 or last:
             with stopwatch.paused():
-                checkpoint.save(engine, group, folder / "checkpoints", state)
-                if group.is_first:
-                    kept = checkpoint.prune(folder / "checkpoints", settings.keep_checkpoints)
-                    export.prune_best(folder / "best", {checkpoint.read_state(c).best_step for c in kept})
+                saver.save(state)
 
     if telemetry is not None:
         telemetry.close()
+    # What is left, the export, is done by one process alone, without a word to the others.
+    saver.stop_if_asked(state)
     return state
 
 
@@ -155,6 +171,42 @@ def _finish(model: Model, settings: Train, seed: int, folder: Path, state: Train
     facts = export.export(model, settings, seed, weights, folder / "export")
     facts |= {"global_step": state.global_step, "data_fingerprint": state.data_fingerprint}
     mark_complete(folder, facts | {"best_step": state.best_step, "best_validation_loss": state.best_validation_loss})
+
+
+class _Saver:
+    """Writes the checkpoints of a run, at its cadence or because it is to stop, and measures what that takes."""
+
+    def __init__(self, learner: Learner, settings: Train, folder: Path, stop: StopSignal, saved_step: int) -> None:
+        self._learner, self._settings, self._folder, self._stop = learner, settings, folder, stop
+        self._saved_step = saved_step
+        """nothing is lost by ending there"""
+        self._asked = time.monotonic()
+
+    def save(self, state: TrainState) -> None:
+        """Write the checkpoint and remove what it makes superfluous. All ranks call it."""
+        begun, group = time.monotonic(), self._learner.group
+        checkpoint.save(self._learner.engine, group, self._folder / "checkpoints", state)
+        if group.is_first:
+            kept = checkpoint.prune(self._folder / "checkpoints", self._settings.keep_checkpoints)
+            export.prune_best(self._folder / "best", {checkpoint.read_state(c).best_step for c in kept})
+        self._saved_step = state.global_step
+        self._stop.need(time.monotonic() - begun, begun - self._asked)
+
+    def stop_if_asked(self, state: TrainState) -> None:
+        """At the boundary of a step: if any rank was asked to stop, all save what is not saved yet and stop."""
+        group = self._learner.group
+        now = time.monotonic()
+        self._stop.need(0.0, now - self._asked)
+        self._asked = now
+        reason = self._stop.reason()
+        if not group.any(reason is not None):
+            return
+        reason = next(filter(None, group.gather(reason)))
+        if state.global_step != self._saved_step:
+            self.save(state)
+        if group.is_first:
+            logger.warning("stops after step %d: %s", state.global_step, reason)
+        raise Stopped(reason)
 
 
 class _Stopwatch:
