@@ -1,21 +1,22 @@
-"""The processes of one training job as a group: how they find each other, and the few collectives we use ourselves."""
+"""The processes of one training job as a group: joining it, leaving it, the few collectives we use ourselves."""
 
 from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from urbanvlm.errors import UserError
+from urbanvlm.runtime.rendezvous import Met, Patience, check_gloo_interface, first_line, meet, node_name
 
 TIMEOUT = timedelta(minutes=30)
 """Longest wait in a collective: rank 0 writes and hashes a large checkpoint while the others wait."""
@@ -40,6 +41,16 @@ class ProcessGroup:
         dist.all_reduce(total)
         return tuple(total.tolist())
 
+    def any(self, flag: bool) -> bool:
+        """Is it so on one rank at least? Every rank gets the same answer, so that all act alike."""
+        return self.sum(flag)[0] > 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, in their order, on every rank."""
+        values = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
     def from_first(self, value: Any) -> Any:
         """Rank 0's value on every rank."""
         box = [value]
@@ -51,33 +62,33 @@ class ProcessGroup:
 
 
 @contextmanager
-def process_group(rank: int, local_rank: int, world_size: int, rendezvous: Path | None) -> Iterator[ProcessGroup]:
+def process_group(rank: int, local_rank: int, world_size: int) -> Iterator[ProcessGroup]:
     """Join the job's processes, with DeepSpeed's communication on top; leave at the end.
 
-    The ranks meet at the file `rendezvous`, else at MASTER_ADDR (env://). The file must be new at each start of the
-    job: one left by a killed job makes the next wait for processes that are gone.
-    Collectives run on NCCL with a GPU and on gloo without. Raises ValueError if there is nowhere to meet.
+    Where they meet stands in the environment, see `urbanvlm.runtime.rendezvous.meet`; one process meets nobody.
+    Collectives run on NCCL with a GPU and on gloo without. Raises UserError if the processes do not come together.
     """
     device = _device(local_rank)
     # DeepSpeed reads these, whoever has started us.
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(local_rank), WORLD_SIZE=str(world_size))
-    with tempfile.TemporaryDirectory(prefix="urbanvlm-") as alone:
-        store = _store(world_size, rendezvous, Path(alone))
-        dist.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo",
-            init_method=None if store else "env://",
-            store=store,
-            rank=rank,
-            world_size=world_size,
-            timeout=TIMEOUT,
-            device_id=device if device.type == "cuda" else None,
-        )
-        _start_deepspeed(device)
-        try:
-            yield ProcessGroup(rank, local_rank, world_size, device)
-        finally:
-            _stop_deepspeed()
-            dist.destroy_process_group()
+    # Before there is a group: its functions' default arguments would hold it, and gloo's threads, until the process
+    # ends, and end it now and then with "terminate called without an active exception".
+    _import_deepspeed(device)
+    _join(rank, world_size, device)
+    _start_deepspeed()
+    try:
+        yield ProcessGroup(rank, local_rank, world_size, device)
+    finally:
+        _stop_deepspeed()
+        dist.destroy_process_group()
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Is that what a collective raises when another process, or the way to it, is gone? gloo has no class for it."""
+    if isinstance(error, (dist.DistBackendError, dist.DistNetworkError, dist.DistStoreError)):
+        return True
+    words = str(error)
+    return isinstance(error, RuntimeError) and ("gloo/transport" in words or "pair closure" in words)
 
 
 def _device(local_rank: int) -> torch.device:
@@ -89,23 +100,37 @@ def _device(local_rank: int) -> torch.device:
     return device
 
 
-def _store(world_size: int, rendezvous: Path | None, alone: Path) -> dist.Store | None:
-    """The file to meet at, or None to meet at MASTER_ADDR."""
-    if world_size == 1:
-        rendezvous = alone / "rendezvous"
-    if rendezvous is None:
-        if "MASTER_ADDR" in os.environ:
-            return None
-        raise ValueError(f"{world_size} processes need MASTER_ADDR or a rendezvous file to meet at")
-    # A file means one machine: gloo must not depend on whether its host name resolves.
-    if "GLOO_SOCKET_IFNAME" not in os.environ and Path("/sys/class/net/lo").exists():
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    # Not as a file:// address: torch would look for a folder named "my%20runs" instead of "my runs", for ever.
-    return dist.FileStore(str(rendezvous.absolute()), world_size)
+def _join(rank: int, world_size: int, device: torch.device) -> None:
+    """torch's default group over a store at which all processes have met."""
+    met = Met.alone() if world_size == 1 else meet(rank, world_size, os.environ)
+    if device.type == "cpu" and (interface := check_gloo_interface(met, os.environ)):
+        os.environ["GLOO_SOCKET_IFNAME"] = interface
+    patience = Patience.of(os.environ)
+    try:
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=met.store,
+            rank=rank,
+            world_size=world_size,
+            # Of the connections that this makes; the collectives get theirs below.
+            timeout=patience.left if device.type == "cuda" else patience.for_gloo,
+            device_id=device if device.type == "cuda" else None,
+        )
+    except RuntimeError as error:
+        if device.type == "cuda":
+            raise
+        what = f"met the other processes, but cannot connect to each ({first_line(error)})"
+        interface = os.environ.get("GLOO_SOCKET_IFNAME", "not set")
+        raise UserError(
+            f"rank {rank} on {node_name()}",
+            what,
+            f"GLOO_SOCKET_IFNAME is {interface}: do all nodes share that network?",
+        ) from error
+    dist.distributed_c10d._set_pg_timeout(TIMEOUT)
+    met.store.set_timeout(TIMEOUT)
 
 
-def _start_deepspeed(device: torch.device) -> None:
-    """DeepSpeed's wrapper around the group that exists already."""
+def _import_deepspeed(device: torch.device) -> None:
     # An optimizer that DeepSpeed imports and we do not use would load torch's compiler: 3 s at every start.
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     if device.type == "cpu":
@@ -122,6 +147,12 @@ def _start_deepspeed(device: torch.device) -> None:
         # meanwhile it leaves a lock on which the next start waits for ever. gloo does the same work. Said for all of
         # its operators, because to find out which of them this machine could compile, it calls the compiler as well.
         deepspeed.ops.__compatible_ops__ = defaultdict(bool)
+
+
+def _start_deepspeed() -> None:
+    """DeepSpeed's wrapper around the group that exists already."""
+    import deepspeed
+
     deepspeed.init_distributed(
         dist_backend=dist.get_backend(), auto_mpi_discovery=False, verbose=False, timeout=TIMEOUT
     )
