@@ -1,45 +1,155 @@
-"""The callable inside a job: it opens the run folder and does one stage. torch is imported late, by the stage."""
+"""What a task runs inside a job: it opens the run folder and does its share of one stage. torch comes late."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from urbanvlm.errors import UserError
 from urbanvlm.lock import process_alive
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder
-from urbanvlm.stages import Process, Stage, run_stage
+from urbanvlm.runtime.preemption import STOPPED_EXIT_CODE, Stopped, StopSignal
+from urbanvlm.stages import Process, Stage, progress_of, run_stage, stages_of
+from urbanvlm.starts import FRUITLESS_REQUESTS, FRUITLESS_STARTS, is_stalled, record_start
 
+CAUSE_SECONDS = 5.0
+LEADER_SECONDS = 20.0
 SUBMITTER = "URBANVLM_SUBMITTER"
 """`<pid>:<birth>` of a submitter that stays: local jobs end with it."""
 
 
-def run_job(run_path: str, stage: Stage, attempt_path: str) -> None:
-    """Do one stage's share of this task. Exits with code 2 after a user's mistake, which stands in `error-<rank>`.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do this task's share of a stage: `RUN STAGE [--shard K]`.
 
-    A bug leaves its traceback in `crash-<rank>`.
+    The task's rank comes from torchrun where that started it, else from Slurm or submitit's local executor.
+
+    Exit code 0 when done; 75 when the stage has saved and stopped because it was told to, in which case the first rank
+    leaves the file `requeue` in the attempt's folder; 2 after a user's mistake, which stands in `error-<rank>` there; 1
+    after a bug, whose traceback stands in `crash-<rank>`.
     """
+    attempt = Path(os.environ["URBANVLM_ATTEMPT"]) if "URBANVLM_ATTEMPT" in os.environ else None
+    end_time = os.environ.get("URBANVLM_END_TIME")
+    stop = StopSignal.listen(attempt, float(end_time) if end_time else None)
+    parser = argparse.ArgumentParser(prog="python -m slurm.job", description=__doc__)
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("stage", help="the stage's name, such as train-llava")
+    parser.add_argument("--shard", type=int, help="of an evaluation: this shard only")
+    options = parser.parse_args(arguments)
+    _end_with_submitter()
+    run = RunFolder(options.run.absolute())
+    process = Process()
+    try:
+        process = _process(run, options.shard)
+        _do(run, _stage(run, options.stage), process, stop, attempt)
+    except Stopped as stopped:
+        print(f"stopped: {stopped}", file=sys.stderr)
+        return STOPPED_EXIT_CODE
+    except UserError as error:
+        _tell(attempt, f"error-{process.rank}", f"{error}\n")
+        return 2
+    except Exception as error:
+        trace = traceback.format_exc()
+        if process.world_size > 1 and options.shard is None and "URBANVLM_JOB" in os.environ and _lost_peer(error):
+            _await_cause(stop)
+            _tell(attempt, f"lost-{process.rank}", trace)
+        else:
+            # The other ranks may wait for this one in a collective: the launcher ends them when it sees this.
+            _tell(attempt, f"crash-{process.rank}", trace)
+        return 1
+    return 0
+
+
+def _do(run: RunFolder, stage: Stage, process: Process, stop: StopSignal, attempt: Path | None) -> None:
+    """Run the stage. What Slurm starts again and again must get on, or it ends with the reason."""
+    job_id, restart = os.environ.get("URBANVLM_JOB"), int(os.environ.get("URBANVLM_RESTART", "0"))
+    leads = process.rank == 0 or stage.kind == "evaluate"
+    if job_id and leads:
+        before = progress_of(run, run.experiment, stage, process)
+        record_start(run, stage, process, job_id, restart, before)
+        _check_moving(run, stage, process, job_id, before, FRUITLESS_STARTS)
+    try:
+        run_stage(run, stage, process, stop)
+    except Stopped as stopped:
+        if job_id and leads:
+            after = progress_of(run, run.experiment, stage, process)
+            _check_moving(run, stage, process, job_id, after, FRUITLESS_REQUESTS)
+        if attempt is not None and leads:
+            write_atomic(attempt / "requeue", f"{stopped}\n")
+        elif attempt is not None:
+            _await_leader(attempt)
+        raise
+
+
+def _await_leader(attempt: Path) -> None:
+    """The first task to leave makes srun end the others: not before the first rank has said what is to come."""
+    deadline = time.monotonic() + LEADER_SECONDS
+    while time.monotonic() < deadline and not any((attempt / name).exists() for name in ("requeue", "error-0", "exit")):
+        time.sleep(0.2)
+
+
+def _check_moving(run: RunFolder, stage: Stage, process: Process, job_id: str, progress: int, most: int) -> None:
+    if is_stalled(run, stage, process, job_id, progress, most):
+        raise UserError(
+            f"job {stage.name}",
+            "was started again and again and got no further",
+            "see its logs; a longer resources.timeout_minutes or more frequent checkpoints may help",
+        )
+
+
+def _stage(run: RunFolder, name: str) -> Stage:
+    stages = stages_of(run.experiment)
+    for stage in stages:
+        if stage.name == name:
+            return stage
+    raise UserError(f"stage {name!r}", f"is not one of {run.id}", f"choose from: {', '.join(s.name for s in stages)}")
+
+
+def _process(run: RunFolder, shard: int | None) -> Process:
+    if shard is not None:
+        return Process(shard, 0, run.experiment.evaluate.shards)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        rank, local_rank, world_size = (int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
+        return Process(rank, local_rank, world_size)
+    if "SUBMITIT_EXECUTOR" not in os.environ:
+        return Process()
     from submitit import JobEnvironment
 
-    _end_with_submitter()
     environment = JobEnvironment()
-    process = Process(environment.global_rank, environment.local_rank, environment.num_tasks)
-    if environment.cluster == "local":
-        os.environ["URBANVLM_RENDEZVOUS"] = str(Path(attempt_path) / "rendezvous")
-    try:
-        run_stage(RunFolder(Path(run_path)), stage, process)
-    except UserError as error:
-        write_atomic(Path(attempt_path) / f"error-{process.rank}", f"{error}\n")
-        raise SystemExit(2) from None
-    except Exception:
-        # The other ranks may wait for this one in a collective: the submitter ends them when it sees this.
-        write_atomic(Path(attempt_path) / f"crash-{process.rank}", traceback.format_exc())
-        raise
+    return Process(environment.global_rank, environment.local_rank, environment.num_tasks)
+
+
+def _tell(attempt: Path | None, name: str, text: str) -> None:
+    """To whoever reads the log, and in the attempt's folder to whoever waits for the job."""
+    print(text, file=sys.stderr, end="")
+    if attempt is not None:
+        write_atomic(attempt / name, text)
+
+
+def _lost_peer(error: Exception) -> bool:
+    from urbanvlm.runtime.process_group import is_lost_peer
+
+    return is_lost_peer(error)
+
+
+def _await_cause(stop: StopSignal) -> None:
+    """Let the process whose end broke the others' collective be the first that Slurm hears of.
+
+    If it died of its own fault, Slurm ends this one with a SIGTERM meanwhile, and nobody may ask for another start. A
+    node that is gone says nothing.
+    """
+    deadline = time.monotonic() + CAUSE_SECONDS
+    while time.monotonic() < deadline:
+        if stop.reason() is not None:
+            raise SystemExit(1)
+        time.sleep(0.2)
 
 
 def _end_with_submitter() -> None:
@@ -56,3 +166,7 @@ def _end_with_submitter() -> None:
     # A group of its own, so that the workers a stage starts end as well.
     os.setpgrp()
     threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

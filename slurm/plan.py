@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from slurm.cluster import Cluster
+from slurm.cluster import Cluster, check_fits
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
 from urbanvlm.stages import Stage, needs_of, stages_of, writes_of
@@ -25,6 +25,10 @@ class JobSpec:
     """names of the jobs that must have succeeded"""
     parts: int
     """how many processes or shards report progress"""
+    elements: int | None
+    """of an array on Slurm, one element a shard; None where one job does all"""
+    at_once: int
+    """most elements that run at the same time"""
     writes: tuple[str, ...]
     """paths inside the run folder, for people"""
 
@@ -52,13 +56,37 @@ class Plan:
 
 def make_plan(experiment: Experiment, cluster: Cluster) -> Plan:
     """Raises UserError where the cluster cannot hold a job."""
-    jobs = tuple(_job(experiment, stage) for stage in stages_of(experiment))
+    make_job = _slurm_job if cluster.executor == "slurm" else _local_job
+    jobs = tuple(make_job(experiment, stage) for stage in stages_of(experiment))
     for job in jobs:
         _check_fits(job, cluster)
     return Plan(experiment.run_id, cluster, jobs)
 
 
-def _job(experiment: Experiment, stage: Stage) -> JobSpec:
+def lead_seconds(cluster: Cluster, job: JobSpec, save_seconds: float | None) -> int:
+    """How long before its time limit a job is told: twice the time that a checkpoint took, with room for the rest.
+
+    Never more than half of the limit, so that a short job gets to work at all.
+    """
+    wanted = cluster.signal_delay_seconds
+    if job.stage.kind == "train" and save_seconds is not None:
+        wanted = max(wanted, round(2 * save_seconds) + 30)
+    return min(wanted, job.timeout_minutes * 30)
+
+
+def _slurm_job(experiment: Experiment, stage: Stage) -> JobSpec:
+    """Evaluation is an array, one process an element: without collectives, shards need not start together."""
+    resources, job = experiment.resources, _local_job(experiment, stage)
+    share = -(-resources.memory_gb // resources.processes)
+    if stage.kind == "train":
+        return job
+    if stage.kind == "evaluate":
+        at_once = resources.shards_at_once or experiment.world_size
+        return replace(job, tasks_per_node=1, memory_gb=share, elements=job.parts, at_once=min(at_once, job.parts))
+    return replace(job, memory_gb=resources.memory_gb if stage.kind == "synthesize" else share)
+
+
+def _local_job(experiment: Experiment, stage: Stage) -> JobSpec:
     resources = experiment.resources
     shards = experiment.evaluate.shards
     tasks = {"train": resources.processes, "evaluate": min(shards, resources.processes)}.get(stage.kind, 1)
@@ -73,6 +101,8 @@ def _job(experiment: Experiment, stage: Stage) -> JobSpec:
         timeout_minutes=resources.timeout_minutes,
         needs=tuple(needed.name for needed in needs_of(experiment, stage)),
         parts=shards if stage.kind == "evaluate" else 1,
+        elements=None,
+        at_once=1,
         writes=writes_of(experiment, stage),
     )
 
@@ -82,10 +112,11 @@ def _check_fits(job: JobSpec, cluster: Cluster) -> None:
         raise UserError(
             "resources.nodes", f"is {job.nodes}, but cluster {cluster.name} is one machine", "set resources.nodes=1"
         )
-    if cluster.executor == "slurm" and job.gpus_per_node > cluster.gpus_per_node:
-        raise UserError(
-            f"job {job.name}",
-            f"asks for {job.gpus_per_node} GPUs on a node, but a node of cluster {cluster.name} has "
-            f"{cluster.gpus_per_node}",
-            "lower resources.processes",
-        )
+    check_fits(
+        cluster,
+        job=job.name,
+        gpus_per_node=job.gpus_per_node,
+        cpus_per_node=job.cpus_per_task * job.tasks_per_node,
+        memory_gb=job.memory_gb,
+        timeout_minutes=job.timeout_minutes,
+    )

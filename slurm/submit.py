@@ -1,30 +1,34 @@
-"""A plan becomes jobs through submitit: run here, one after the other, or rendered as sbatch text."""
+"""A plan becomes jobs: submitted to Slurm, each after those it needs, or run here by submitit, one after the other."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 from submitit import LocalExecutor
-from submitit.slurm.slurm import _make_sbatch_string
 
-from slurm.job import SUBMITTER, run_job
+from slurm import queue
+from slurm.job import SUBMITTER
 from slurm.live import Live
-from slurm.plan import JobSpec, Plan
+from slurm.plan import JobSpec, Plan, lead_seconds
+from slurm.script import environment, sbatch_text
+from slurm.snapshot import take_snapshot
+from slurm.submission import Submission, queue_ids, read_submission, waited_for, write_submission
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
+from urbanvlm.inputs import check_same_inputs
 from urbanvlm.lock import birth_of
-from urbanvlm.run_folder import RunFolder
-from urbanvlm.stages import is_done
+from urbanvlm.records import write_atomic
+from urbanvlm.run_folder import RunFolder, is_complete
+from urbanvlm.stages import checkpoint_save_seconds, is_done, results_of
 
 NO_LIMIT_MINUTES = 60 * 24 * 365
 """resources.timeout_minutes is what Slurm is told: here nobody waits for the machine"""
@@ -34,47 +38,100 @@ class JobFailed(Exception):
     """A job ended without its result. `str()` says which, why, and where its log is."""
 
 
-def sbatch_text(plan: Plan, job: JobSpec, run: RunFolder) -> str:
-    """The batch script of a job. Ids of needed jobs stand as `<name>`: they are known at submission."""
-    cluster = plan.cluster
-    folder = run.jobs / job.name
-    with_gpus = job.gpus_per_task > 0
-    setup = [*cluster.setup, *(f"export {k}={shlex.quote(v)}" for k, v in _environment(job, plan).items())]
-    parameters: dict[str, Any] = {
-        "job_name": f"{plan.run_id}/{job.name}",
-        "partition": cluster.partition if with_gpus else cluster.cpu_partition or cluster.partition,
-        "account": cluster.account,
-        "qos": cluster.qos,
-        "constraint": cluster.constraint if with_gpus else None,
-        "nodes": job.nodes,
-        "ntasks_per_node": job.tasks_per_node,
-        "gpus_per_node": job.gpus_per_node or None,
-        "cpus_per_task": job.cpus_per_task,
-        "mem": f"{job.memory_gb}GB",
-        "time": job.timeout_minutes,
-        "signal_delay_s": cluster.signal_delay_seconds,
-        "dependency": ",".join(f"afterok:<{name}>" for name in job.needs) or None,
-        "setup": setup or None,
-        "wckey": None,
-    }
-    command = shlex.join([sys.executable, "-u", "-m", "submitit.core._submit", str(folder)])
-    return _make_sbatch_string(command=command, folder=folder, **parameters)
+def submit_to_slurm(plan: Plan, experiment: Experiment, run: RunFolder) -> Iterator[tuple[JobSpec, str]]:
+    """Submit every job of the plan that is neither finished nor in the queue; yields each job and what became of it.
+
+    Holds the run's lock meanwhile. Raises UserError where Slurm refuses a job; those submitted before stay.
+    """
+    snapshot = prepare(experiment, run)
+    waiting: dict[str, str] = {}
+    for job in plan.jobs:
+        if is_done(run, experiment, job.stage):
+            yield job, "done"
+            continue
+        before = read_submission(run, job.name)
+        if before is not None and (alive := queue.jobs(queue_ids(before))):
+            waiting[job.name] = waited_for(before)
+            yield job, f"in the queue as {before.job_id} ({', '.join(sorted({j.state for j in alive.values()}))})"
+            continue
+        script = write_script(plan, job, run, snapshot)
+        dependency = ",".join(f"afterok:{waiting[name]}" for name in job.needs if name in waiting)
+        array = missing_elements(job, run, experiment)
+        waiting[job.name] = queue.sbatch(script, dependency=dependency or None, array=array)
+        write_submission(
+            run, job.name, Submission(waiting[job.name], job.elements, None, plan.cluster.called, time.time())
+        )
+        yield job, f"submitted as {waiting[job.name]}"
+
+
+def prepare(experiment: Experiment, run: RunFolder) -> Path:
+    """Write what jobs read, while holding the run's lock; returns the code's snapshot."""
+    check_same_inputs(experiment, run)
+    run.write_experiment(experiment)
+    return take_snapshot(run)
+
+
+def write_script(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path) -> Path:
+    """`jobs/<job>/job.sbatch`, which `sbatch` takes by hand as well."""
+    save_seconds = checkpoint_save_seconds(run, job.stage.model) if job.stage.kind == "train" else None
+    text = sbatch_text(plan, job, run, snapshot, lead_seconds(plan.cluster, job, save_seconds))
+    script = run.jobs / job.name / "job.sbatch"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(script, text + "\n")
+    return script
+
+
+def planned_text(plan: Plan, job: JobSpec, run: RunFolder) -> str:
+    """The batch script as submit would write it, but for the snapshot of the code, which nobody has taken yet."""
+    return sbatch_text(plan, job, run, run.snapshots / "SNAPSHOT", lead_seconds(plan.cluster, job, None))
+
+
+def expected_start(text: str) -> str | None:
+    """When Slurm would start a script if it were submitted now; None where there is no Slurm."""
+    if not queue.is_available():
+        return None
+    with tempfile.NamedTemporaryFile("w", suffix=".sbatch", encoding="utf-8") as script:
+        script.write(text)
+        script.flush()
+        return queue.expected_start(Path(script.name))
+
+
+def check_not_queued(plan: Plan, run: RunFolder) -> None:
+    """Raises UserError if jobs of the run are in Slurm's queue: they and this machine would both write it."""
+    for job in plan.jobs:
+        before = read_submission(run, job.name)
+        if before is not None and queue.is_available() and queue.jobs(queue_ids(before)):
+            raise UserError(
+                run.path,
+                f"job {job.name} is in Slurm's queue as {before.job_id}",
+                f"wait for it, or make cancel RUN={run.id}",
+            )
+
+
+def missing_elements(job: JobSpec, run: RunFolder, experiment: Experiment) -> str | None:
+    """The elements of an array that have work left, for sbatch; None if that is all of them."""
+    if job.elements is None:
+        return None
+    results = results_of(run, experiment, job.stage)
+    missing = [str(k) for k, result in enumerate(results) if not is_complete(result)]
+    return f"{','.join(missing)}%{job.at_once}" if len(missing) < job.elements else None
 
 
 def run_here(plan: Plan, experiment: Experiment, run: RunFolder, live: Live) -> None:
     """Do every unfinished job of the plan on this machine, in order. Raises UserError or JobFailed."""
+    snapshot = prepare(experiment, run)
     for job in plan.jobs:
         if is_done(run, experiment, job.stage):
             live.skipped(job)
             continue
         attempt = _new_attempt(run, job)
         with live.running(job):
-            _run_one(plan, job, run, attempt, live)
+            _run_one(plan, job, run, snapshot, attempt, live)
             if not is_done(run, experiment, job.stage):
                 raise _failure(job, attempt)
 
 
-def _run_one(plan: Plan, job: JobSpec, run: RunFolder, attempt: Path, live: Live) -> None:
+def _run_one(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, attempt: Path, live: Live) -> None:
     executor = LocalExecutor(attempt)
     executor.update_parameters(
         timeout_min=NO_LIMIT_MINUTES,
@@ -82,9 +139,13 @@ def _run_one(plan: Plan, job: JobSpec, run: RunFolder, attempt: Path, live: Live
         gpus_per_node=job.gpus_per_node,
         visible_gpus=_gpus_here() if job.gpus_per_node else (),
     )
-    me = f"{os.getpid()}:{birth_of(os.getpid())}"
-    with _environ(_environment(job, plan) | {SUBMITTER: me}), _ctrl_c_ignored():
-        submitted = executor.submit(run_job, str(run.path), job.stage, str(attempt))
+    variables = environment(plan, job) | {
+        SUBMITTER: f"{os.getpid()}:{birth_of(os.getpid())}",
+        "URBANVLM_ATTEMPT": str(attempt),
+        "URBANVLM_RENDEZVOUS": str(attempt / "rendezvous"),
+    }
+    with _environ(variables), _ctrl_c_ignored():
+        submitted = executor.submit(_job_of(snapshot, ["slurm.job", str(run.path), job.name]))
     try:
         while not submitted.done():
             live.refresh(run, job)
@@ -143,20 +204,31 @@ def _new_attempt(run: RunFolder, job: JobSpec) -> Path:
     return attempt
 
 
-def _environment(job: JobSpec, plan: Plan) -> dict[str, str]:
-    """Variables of a job's tasks. Not a copy of this shell's: no secret travels."""
-    return {
-        "OMP_NUM_THREADS": str(1 if job.stage.kind == "synthesize" else job.cpus_per_task),
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
-        **plan.cluster.environment,
-    }
+def _job_of(snapshot: Path, arguments: list[str]) -> Callable[[], None]:
+    """A function that runs a module of the snapshot.
+
+    An inner function is pickled whole, while a module's would be found by its name in the folder that the task is
+    started in: in the checkout, which somebody may be editing.
+    """
+    folder = str(snapshot)
+
+    def run_snapshot() -> None:
+        import runpy
+        import sys
+
+        sys.argv[1:] = arguments
+        runpy.run_path(folder, run_name="__main__")
+
+    return run_snapshot
 
 
 @contextmanager
 def _environ(values: dict[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.update(values)
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        # Of this shell: they would be a place for the processes to meet at, before the file that is theirs.
+        os.environ.pop(name, None)
     try:
         yield
     finally:

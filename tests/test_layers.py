@@ -89,11 +89,11 @@ def test_the_core_knows_nothing_of_the_launch_layer(module: str) -> None:
     assert not packages(imports.early | imports.late) & {"slurm", "submitit"}
 
 
-def test_only_submit_imports_submitit_and_the_job_late() -> None:
+def test_submitit_starts_jobs_writes_scripts_and_tells_a_task_its_rank_no_more() -> None:
     early = {module for module in SOURCES if "submitit" in packages(imports_of(module).early)}
     late = {module for module in SOURCES if "submitit" in packages(imports_of(module).late)}
-    assert early == {"slurm.submit"}
-    assert late <= {"slurm.submit", "slurm.job"}
+    assert early == {"slurm.submit", "slurm.script"}
+    assert late == {"slurm.job"}
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm.cluster import Cluster, load_cluster
-from slurm.plan import make_plan
-from slurm.submit import sbatch_text
+from slurm.plan import JobSpec, Plan, lead_seconds, make_plan
+from slurm.script import sbatch_text
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment, load_experiment
 from urbanvlm.run_folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
+CLUSTERS = ROOT / "slurm" / "clusters"
 LOCAL = Cluster(name="local", executor="local")
 
 
@@ -65,62 +66,93 @@ def test_a_job_that_no_node_can_hold_is_refused() -> None:
         make_plan(demo("resources.nodes=2", "train.micro_batch_size=16"), LOCAL)
 
 
-def test_sbatch_text_is_golden(monkeypatch: pytest.MonkeyPatch) -> None:
+def text_of(plan: Plan, job: JobSpec, run: RunFolder, lead: int = 90) -> str:
+    return sbatch_text(plan, job, run, run.snapshots / "SNAPSHOT", lead)
+
+
+def slurm_plan(**facts: object) -> Plan:
+    return make_plan(demo(), Cluster.model_validate({"name": "c", "executor": "slurm", "partition": "p", **facts}))
+
+
+@pytest.mark.parametrize(
+    ("golden", "cluster", "overrides"),
+    [
+        ("fine-tune-llava", "slurm-example", ()),
+        ("fine-tune-llava-two-nodes", "h100", ("resources.nodes=2", "train.gradient_accumulation_steps=1")),
+        ("fine-tune-llava-pyxis", "pyxis", ()),
+    ],
+)
+def test_sbatch_text_is_golden(
+    monkeypatch: pytest.MonkeyPatch, golden: str, cluster: str, overrides: tuple[str, ...]
+) -> None:
     monkeypatch.setattr("sys.executable", "/opt/venv/bin/python")
-    experiment = load_experiment(ROOT / "experiments" / "fine-tune-llava.yaml")
-    plan = make_plan(experiment, load_cluster("slurm-example"))
+    monkeypatch.chdir(ROOT)
+    experiment = load_experiment(ROOT / "experiments" / "fine-tune-llava.yaml", overrides)
+    plan = make_plan(experiment, load_cluster(str(CLUSTERS / f"{cluster}.yaml")))
     run = RunFolder(Path("/scratch/runs") / experiment.run_id)
-    text = "\n".join(f"===== {job.name}\n{sbatch_text(plan, job, run)}" for job in plan.jobs)
+    text = "\n".join(f"===== {job.name}\n{text_of(plan, job, run)}\n" for job in plan.jobs)
     text = text.replace(str(ROOT), "/checkout").replace(experiment.run_id, "RUN-ID")
-    golden = GOLDEN / "fine-tune-llava.sbatch"
-    assert text == golden.read_text(encoding="utf-8"), "if the change is meant, write the new text to " + str(golden)
+    file = GOLDEN / f"{golden}.sbatch"
+    assert text == file.read_text(encoding="utf-8"), f"if the change is meant, write the new text to {file}"
+
+
+def test_on_slurm_an_evaluation_is_an_array_of_its_shards_and_asks_for_one_process() -> None:
+    settings = ("evaluate.shards=6", "resources.shards_at_once=4", "resources.memory_gb=7")
+    plan = make_plan(demo(*settings), Cluster(name="c", executor="slurm", partition="p"))
+    job = next(job for job in plan.jobs if job.name == "evaluate-llava-after")
+    assert (job.elements, job.at_once, job.tasks, job.nodes, job.memory_gb) == (6, 4, 1, 1, 4)
+    text = text_of(plan, job, RunFolder(Path("/runs/x")))
+    assert "#SBATCH --array=0-5%4\n" in text and '--shard "$SLURM_ARRAY_TASK_ID"' in text
+
+
+@pytest.mark.parametrize(
+    ("save_seconds", "timeout_minutes", "lead"), [(None, 60, 90), (10.0, 60, 90), (200.0, 60, 430), (200.0, 4, 120)]
+)
+def test_the_warning_comes_early_enough_to_save_twice_and_leaves_half_of_the_time(
+    save_seconds: float | None, timeout_minutes: int, lead: int
+) -> None:
+    cluster = Cluster(name="c", executor="slurm", partition="p", signal_delay_seconds=90)
+    plan = make_plan(demo(f"resources.timeout_minutes={timeout_minutes}"), cluster)
+    train = next(job for job in plan.jobs if job.stage.kind == "train")
+    assert lead_seconds(cluster, train, save_seconds) == lead
 
 
 @given(value=st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=30))
 def test_hostile_values_reach_the_job_unharmed(value: str) -> None:
     """The setup lines are run by a real shell: what it sees must be what the profile says."""
-    cluster = Cluster(name="c", executor="slurm", partition="p", environment={"HOSTILE": value})
-    experiment = demo()
-    plan = make_plan(experiment, cluster)
-    text = sbatch_text(plan, plan.jobs[0], RunFolder(Path("/runs") / experiment.run_id))
+    plan = slurm_plan(environment={"HOSTILE": value})
+    text = text_of(plan, plan.jobs[0], RunFolder(Path("/runs/x")))
     exports = text.partition("# setup\n")[2].rpartition("\n\n# command\n")[0]
     seen = subprocess.run(["bash", "-c", f'{exports}\nprintf %s "$HOSTILE"'], capture_output=True, check=True)
     assert seen.stdout.decode() == value
 
 
+HOSTILE_FOLDER = 'it\'s a $(touch owned) "folder" %j; `touch owned` #'
+
+
 def test_a_run_folder_with_spaces_quotes_and_dollars_is_quoted(tmp_path: Path) -> None:
-    experiment = demo()
-    plan = make_plan(experiment, Cluster(name="c", executor="slurm", partition="p"))
-    run = RunFolder(Path('/runs/it\'s a $(touch owned) "folder"'))
-    command = sbatch_text(plan, plan.jobs[0], run).split("export SUBMITIT_EXECUTOR=slurm\n")[1].strip()
-    shown = subprocess.run(
-        ["bash", "-c", f'srun() {{ printf "%s\\n" "${{@: -1}}"; }}\n{command}'],
-        capture_output=True, text=True, check=True, cwd=tmp_path,
-    )  # fmt: skip
-    assert shown.stdout.strip() == str(run.jobs / "synthesize")
-    assert list(tmp_path.iterdir()) == []
+    plan, run = slurm_plan(), RunFolder(tmp_path / HOSTILE_FOLDER)
+    job = plan.jobs[0]
+    text = text_of(plan, job, run)
+    batch = run.snapshots / "SNAPSHOT" / "slurm" / "batch.sh"
+    batch.parent.mkdir(parents=True)
+    batch.write_text('printf "%s\\n" "$job_folder" "${work[@]}"\n')
+    shown = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True, cwd=tmp_path)
+    lines = shown.stdout.splitlines()
+    assert lines[0] == str(run.jobs / job.name)
+    assert lines[-3:] == ["slurm.job", str(run.path), job.name]
+    assert [path.name for path in tmp_path.iterdir()] == [HOSTILE_FOLDER]
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("executor: slurm\npartion: gpu\n", ["partion", "did you mean partition?"]),
-        ("executor: pbs\n", ["executor", "'local' or 'slurm'"]),
-        ("executor: local\npartition: gpu\n", ["executor local has no partition"]),
-        ("executor: slurm\nenvironment: {'A B': x}\n", ["environment", "'A B' is not a variable's name"]),
-        ("executor: slurm\ngpus_per_node: many\n", ["gpus_per_node", "valid integer"]),
-        ("just text", ["not a mapping"]),
-    ],
-)
-def test_a_mistake_in_a_profile_is_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
-    path = tmp_path / "site.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError) as caught:
-        load_cluster(str(path))
-    assert all(word in str(caught.value) for word in ("site.yaml", *words)), caught.value
+def test_a_path_that_a_batch_script_cannot_hold_is_refused() -> None:
+    plan = slurm_plan()
+    for name in ("two\nlines", "back\\slash"):
+        with pytest.raises(UserError, match="choose another folder"):
+            text_of(plan, plan.jobs[0], RunFolder(Path("/runs") / name))
 
 
-def test_an_unknown_profile_names_the_known_ones() -> None:
-    with pytest.raises(UserError, match="did you mean local"):
-        load_cluster("locl")
-    assert load_cluster("local").executor == "local"
+def test_no_variable_of_this_shell_is_written_into_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_notforothers")
+    plan = slurm_plan()
+    for job in plan.jobs:
+        assert "hf_notforothers" not in text_of(plan, job, RunFolder(Path("/runs/x")))

@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "jobs"
 
     @property
+    def snapshots(self) -> Path:
+        """One folder for every state of the code that the run was submitted with."""
+        return self.path / "snapshot"
+
+    @property
     def lock(self) -> Path:
         return self.path / "LOCK"
 

@@ -1,0 +1,108 @@
+"""The code of a run, copied into its folder at submit: what is edited later does not reach a job that waits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from urbanvlm.records import write_atomic
+from urbanvlm.run_folder import RunFolder
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PACKAGES = ("slurm", "urbanvlm")
+PINNED = (
+    *("torch", "transformers", "peft", "deepspeed", "accelerate", "tokenizers", "safetensors"),
+    *("submitit", "numpy", "pillow", "pydantic"),
+)
+LAUNCHER = '''"""Runs a module of this copy, wherever it is called from: `python THIS_FOLDER MODULE ARGUMENTS`."""
+
+import runpy
+import sys
+
+if __name__ == "__main__":
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+'''
+
+
+def take_snapshot(run: RunFolder) -> Path:
+    """Copy the code into the run folder, or find the same code there already. Returns the copy's folder.
+
+    Beside it, `<copy>.json` says what it is: commit, whether files differed from it, Python, versions of packages. No
+    variable of the environment and no address of a remote is written.
+    """
+    sources = _sources()
+    copy = run.snapshots / _digest(sources)
+    if copy.is_dir():
+        return copy
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=copy.parent) as making:
+        for source in sources:
+            target = Path(making) / "copy" / source.relative_to(CHECKOUT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        (Path(making) / "copy" / "__main__.py").write_text(LAUNCHER, encoding="utf-8")
+        write_atomic(copy.with_suffix(".json"), json.dumps(_facts(), indent=1) + "\n")
+        try:
+            (Path(making) / "copy").rename(copy)
+        except OSError:
+            # Another submit was first with the same code.
+            if not copy.is_dir():
+                raise
+    return copy
+
+
+def _sources() -> list[Path]:
+    return sorted(
+        path
+        for package in PACKAGES
+        for path in (CHECKOUT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    )
+
+
+def _digest(sources: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for source in sources:
+        content = source.read_bytes()
+        digest.update(f"{source.relative_to(CHECKOUT)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]
+
+
+def _facts() -> dict[str, Any]:
+    changed = _git("status", "--porcelain", "--", *PACKAGES)
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "changed": changed.splitlines() if changed is not None else None,
+        "taken": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "python": platform.python_version(),
+        "interpreter": sys.executable,
+        "packages": {name: _version(name) for name in PINNED},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints, or None where the code is not in a repository or git is not there."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.rstrip("\n")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
