@@ -56,7 +56,7 @@ class Live:
         fresh = [one for one in snapshots if one is not None and one.updated >= self._job_started]
         if not fresh:
             return
-        shown = fresh[0] if job.stage.kind != "evaluate" else _together(fresh)
+        shown = fresh[0] if job.stage.kind != "evaluate" else together(fresh)
         words = progress_words(shown)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, total=shown.total, completed=shown.done, words=words)
@@ -94,7 +94,7 @@ def duration_words(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _together(parts: list[ProgressSnapshot]) -> ProgressSnapshot:
+def together(parts: list[ProgressSnapshot]) -> ProgressSnapshot:
     """Shards side by side as one: the slowest decides the time left."""
     left = [part.seconds_left for part in parts if part.seconds_left is not None]
     return ProgressSnapshot(

@@ -1,4 +1,4 @@
-"""Markers, progress and the status table: what a reader may trust."""
+"""Markers, progress and attempts: what a reader may trust."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from slurm.status import find_run, newest_logs, status_table
+from slurm.attempts import newest_logs
 from slurm.submit import _new_attempt
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import load_experiment
-from urbanvlm.lock import hold
 from urbanvlm.progress import Progress, read_progress
 from urbanvlm.run_folder import RunFolder, completion_facts, is_complete, mark_complete, resolve_folder
 from urbanvlm.stages import Stage
@@ -27,13 +25,6 @@ def run(tmp_path: Path) -> RunFolder:
     run.create()
     run.write_experiment(experiment)
     return run
-
-
-def shown(runs: list[RunFolder]) -> str:
-    console = Console(width=200)
-    with console.capture() as capture:
-        console.print(status_table(runs))
-    return capture.get()
 
 
 def test_a_marker_counts_only_beside_what_it_marks(tmp_path: Path) -> None:
@@ -78,39 +69,6 @@ def test_progress_counts_from_where_it_went_on(tmp_path: Path) -> None:
     assert read_progress(path) is None
 
 
-def test_status_tells_stopped_from_running_from_finished(run: RunFolder) -> None:
-    assert "stopped" in shown([run]) and "0/2" in shown([run]) and "evaluate-llava-before" in shown([run])
-    with hold(run.lock, "test"):
-        assert "running" in shown([run])
-    shard = run.shard_file("llava", "before", 0)
-    shard.parent.mkdir(parents=True)
-    for file in (shard, run.scores, run.report):
-        file.write_text("")
-        mark_complete(file)
-    assert "finished" in shown([run]) and "2/2" in shown([run])
-
-
-def test_status_shows_the_error_of_the_newest_attempt_as_it_is(run: RunFolder) -> None:
-    folder = run.jobs / "evaluate-llava-before"
-    for number, words in ((1, "old"), (2, "a.jpg: [/red] is no picture")):
-        (folder / f"attempt-{number:03d}").mkdir(parents=True)
-        (folder / f"attempt-{number:03d}" / "error-0").write_text(words)
-    assert "a.jpg: [/red] is no picture" in shown([run]) and "old" not in shown([run])
-
-
-def test_status_survives_a_run_it_cannot_read(run: RunFolder) -> None:
-    run.experiment_file.write_text("name: [\n")
-    assert "unreadable" in shown([RunFolder(run.path)])
-
-
-def test_a_run_is_found_by_id_beginning_or_folder(run: RunFolder) -> None:
-    output = run.path.parent
-    for name in (run.id, "photos", str(run.path)):
-        assert find_run(name, output) == run
-    with pytest.raises(UserError, match=f"choose from: {run.id}"):
-        find_run("demo", output)
-
-
 def test_attempts_are_numbered_whatever_lies_beside_them(run: RunFolder) -> None:
     job = type("Job", (), {"name": "report", "stage": Stage("report")})()
     assert [_new_attempt(run, job).name for _ in range(2)] == ["attempt-001", "attempt-002"]
@@ -118,7 +76,7 @@ def test_attempts_are_numbered_whatever_lies_beside_them(run: RunFolder) -> None
     newest = _new_attempt(run, job)
     assert newest.name == "attempt-003"
     (newest / "9_0_log.out").write_text("hello")
-    assert [log.read_text() for log in newest_logs(run)] == ["hello"]
+    assert [log.read_text() for log in newest_logs(run, "report")] == ["hello"]
 
 
 def test_inputs_that_changed_are_named(run: RunFolder, tmp_path: Path) -> None:
