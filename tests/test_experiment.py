@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment, check_experiment, load_experiment, parse_yaml, reference
+from urbanvlm.sweep import load_sweep
 
 MINIMAL = {
     "name": "x",
@@ -168,8 +169,10 @@ def test_the_readme_and_every_shipped_experiment_are_up_to_date() -> None:
     assert fill_readme(readme, root) == readme, "run `.venv/bin/python -m urbanvlm readme`"
     shipped = sorted((root / "experiments").glob("*.yaml"))
     assert len(shipped) >= 8
+    index = (root / "experiments" / "README.md").read_text(encoding="utf-8")
     for path in shipped:
         head = path.read_text(encoding="utf-8").splitlines()[:3]
         assert [line.split()[1] for line in head] == ["Question", "Command", "Cost"], path
         assert f"experiments/{path.name}" in head[1]
-        load_experiment(path)
+        assert f"]({path.name})" in index, f"{path.name} is not in experiments/README.md"
+        load_sweep(path)

@@ -169,7 +169,17 @@ class Resources(Part):
     cpus_per_process: Positive = Field(1, description="cores, and threads of torch, per process")
     memory_gb: Positive = Field(6, description="memory of one node of a job")
     timeout_minutes: Positive = Field(60, description="time limit of one job on Slurm")
+    shards_at_once: Positive | None = Field(
+        None, description="evaluation shards that run at the same time on Slurm; nodes × processes if not given"
+    )
 
+
+SWEEP = "sweep"
+"""key of an experiment's YAML that no Experiment has: `urbanvlm.sweep` makes several experiments of it"""
+SWEEP_MEANING = (
+    "make several runs, one for each combination: dotted key → list of values, or → {label: value} with labels for the "
+    "runs' names; keys that change together are separated by commas, their values are lists"
+)
 
 NO_EFFECT = {"log_every_steps", "checkpoint_every_steps", "keep_checkpoints"}
 """keys of train that change what is kept, not what is computed"""
@@ -242,7 +252,7 @@ class Experiment(Part):
         return f"{self.name}-{digest[:8]}"
 
     def to_yaml(self) -> str:
-        return yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        return dump_yaml(self.model_dump(mode="json"))
 
 
 def _safe_name(value: str) -> str:
@@ -289,8 +299,25 @@ def parse_yaml(text: str, where: object) -> Any:
         raise UserError(where, f"not YAML ({error})", "put text in quotes") from None
 
 
+def dump_yaml(tree: Any) -> str:
+    """Python values → YAML that `parse_yaml` reads back as the same values."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read an experiment YAML, apply `section.key=value` overrides, check it. Raises UserError."""
+    """Read an experiment YAML, apply `section.key=value` overrides, check it. Raises UserError, also for a sweep."""
+    tree = read_tree(path)
+    for override in overrides:
+        set_key(tree, *parse_override(override))
+    if tree.pop(SWEEP, None) is not None:
+        raise UserError(
+            f"{path}: {SWEEP}", "makes several runs, and this command takes one", "take `sweep` out: SET=sweep=null"
+        )
+    return check_experiment(tree, path)
+
+
+def read_tree(path: Path) -> dict[Any, Any]:
+    """An experiment YAML as it is written. Raises UserError where it is not a mapping of keys."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -300,9 +327,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     tree = parse_yaml(text, path)
     if not isinstance(tree, dict):
         raise UserError(path, "is not a mapping of keys", "see experiments/demo.yaml")
-    for override in overrides:
-        _apply(tree, override)
-    return check_experiment(tree, path)
+    return tree
 
 
 def check_experiment(tree: Any, where: object) -> Experiment:
@@ -313,17 +338,21 @@ def check_experiment(tree: Any, where: object) -> Experiment:
         raise _explain(error, where) from None
 
 
-def _apply(tree: dict[Any, Any], override: str) -> None:
-    """Set one `a.b.c=value` in place; list items by their number, as `models.0.checkpoint=tiny`."""
+def parse_override(override: str) -> tuple[str, Any, str]:
+    """`a.b.c=value` → (dotted key, value, where it stands, for errors). Raises UserError."""
     where = f"SET {override!r}"
     dotted, equals, raw = override.partition("=")
     if not equals or not dotted.strip():
         raise UserError(where, "not of the form section.key=value")
-    *parents, leaf = dotted.strip().split(".")
+    return dotted.strip(), parse_yaml(raw, where), where
+
+
+def set_key(tree: dict[Any, Any], dotted: str, value: Any, where: str) -> None:
+    """Set one dotted key in place; list items by their number, as `models.0.checkpoint`. Raises UserError."""
+    *parents, leaf = dotted.split(".")
     node: Any = tree
     for key in parents:
         node = _child(node, key, where)
-    value = parse_yaml(raw, where)
     if isinstance(node, list):
         _child(node, leaf, where)
         node[int(leaf)] = value
@@ -351,7 +380,7 @@ def _explain(error: ValidationError, where: object) -> UserError:
     key = ".".join(str(part) for part in problem["loc"])
     place = f"{where}: {key}" if key else str(where)
     if problem["type"] == "extra_forbidden":
-        known = [name for name, _ in fields_at(problem["loc"][:-1])]
+        known = [name for name, _ in fields_at(problem["loc"][:-1])] + ([SWEEP] if len(problem["loc"]) == 1 else [])
         return UserError(place, "unknown key", suggest(problem["loc"][-1], known))
     if problem["type"] == "missing":
         return UserError(place, "is missing", "add it")
@@ -395,6 +424,7 @@ def reference() -> Iterator[tuple[str, str, str, str]]:
                 yield from walk(inner, f"{key}.N." if many else f"{key}.")
 
     yield from walk(Experiment, "")
+    yield SWEEP, "section", "", SWEEP_MEANING
 
 
 def _type_words(annotation: Any) -> str:

@@ -71,6 +71,11 @@ class ScoreGrid:
         score = self.scores.get((model, phase, metric))
         return score if score is not None and score.value is not None else None
 
+    def blind_of(self, model: str, metric: str) -> float | None:
+        """The blind baseline of what this model was asked, which is the common one within a run."""
+        scores = (self.get(model, phase, metric) for phase in self.phases)
+        return next((score.blind_baseline for score in scores if score is not None), None)
+
     def sections(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """(heading, metrics) from top to bottom: the groups of the 13, then those beside them."""
         for group in dict.fromkeys(METRICS[key].group for key in self.asked):

@@ -118,23 +118,40 @@ def plot_f1(grid: ScoreGrid, path: Path) -> None:
 def plot_mae(grid: ScoreGrid, path: Path) -> None:
     """Mean absolute error, one panel a metric because each has its own unit; blind as a line."""
     keys = [key for key in grid.asked + grid.beside if lower_is_better(METRICS[key])]
+    _plot_metrics(grid, keys, path, columns=len(keys))
+
+
+def plot_comparison(grid: ScoreGrid, path: Path, interval: str) -> None:
+    """Every metric, one panel each, a model a line; `interval` says what the thin strokes are."""
+    _plot_metrics(grid, grid.asked + grid.beside, path, columns=3, interval=interval)
+
+
+def _plot_metrics(
+    grid: ScoreGrid, keys: Sequence[str], path: Path, *, columns: int, interval: str = "95 % interval"
+) -> None:
+    columns = min(columns, len(keys))
+    rows = -(-len(keys) // columns)
     with styled():
-        width = max(5.0, 1.2 + 3.4 * len(keys))
-        figure = Figure(figsize=(width, 1.3 + 0.62 * len(grid.models)), layout="constrained")
-        axes = figure.subplots(1, len(keys), sharey=True, squeeze=False)
-        for panel, key in zip(axes.flat, keys, strict=True):
+        size = (max(5.0, 1.2 + 3.4 * columns), 0.5 + rows * (0.8 + 0.62 * len(grid.models)))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        for panel in list(axes.flat)[len(keys) :]:
+            panel.set_visible(False)
+        for panel, key in zip(axes.flat, keys, strict=False):
             _bars(panel, grid, [(model, key, place) for place, model in enumerate(grid.models)])
-            if key in grid.blind:
-                _stroke(panel, [grid.blind[key]] * 2, [-0.5, len(grid.models) - 0.5], 1.8, order=4)
+            for place, model in enumerate(grid.models):
+                if (blind := grid.blind_of(model, key)) is not None:
+                    _stroke(panel, [blind] * 2, [place - 0.5, place + 0.5], 1.8, order=4)
+            worse = lower_is_better(METRICS[key])
             panel.set_title(f"{METRICS[key].group}: {METRICS[key].name}")
-            panel.set_xlabel("mean absolute error, lower is better")
-            panel.set_xlim(left=0)
+            panel.set_xlabel("mean absolute error, lower is better" if worse else "F1")
+            panel.set_xlim(0, None if worse else 1.02)
             panel.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
             panel.set_ylim(len(grid.models) - 0.5, -0.5)
             panel.set_yticks(range(len(grid.models)), grid.models)
             panel.grid(visible=False, axis="y")
             panel.spines["left"].set_visible(False)
-        _legend(figure, grid)
+        _legend(figure, grid, interval)
         save(figure, path)
 
 
@@ -279,7 +296,7 @@ def _unparsed(grid: ScoreGrid, model: str, phase: str, key: str) -> float:
     return score.unparsed_share if score is not None else 0.0
 
 
-def _legend(figure: Figure, grid: ScoreGrid) -> None:
+def _legend(figure: Figure, grid: ScoreGrid, interval: str = "95 % interval") -> None:
     """What the shades and strokes mean, in all colours at once."""
     words = {"before": "before fine-tuning", "after": "after"} if len(grid.phases) > 1 else {grid.phases[0]: "model"}
     colours = list(colour_of(grid.models).values())[:3]
@@ -288,8 +305,8 @@ def _legend(figure: Figure, grid: ScoreGrid) -> None:
     ]
     labels = [words[phase] for phase in grid.phases]
     handles.append(Line2D([], [], color=INK, linewidth=1.1))
-    labels.append("95 % interval")
-    if grid.blind:
+    labels.append(interval)
+    if any(score.blind_baseline is not None for score in grid.scores.values()):
         handles.append(Line2D([], [], color=INK, linewidth=1.8, marker="|", markersize=9, linestyle="none", mew=1.8))
         labels.append("blind baseline")
     figure.legend(
