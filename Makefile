@@ -2,21 +2,26 @@
 
 # Values go to Python through the environment, with $(value …), so that neither make nor a shell reads the quotes and
 # dollars in them; a recipe names them "$$…".
-unexport EXP SET RUN CLUSTER
+unexport EXP SET RUN JOB CLUSTER NODES NAME PARTITION ACCOUNT FORCE
 export URBANVLM_EXP := $(value EXP)
 export URBANVLM_SET := $(value SET)
 export URBANVLM_RUN := $(value RUN)
+export URBANVLM_JOB_NAME := $(value JOB)
 export URBANVLM_CLUSTER := $(or $(value CLUSTER),local)
+export URBANVLM_NODES := $(or $(value NODES),2)
+export URBANVLM_NAME := $(value NAME)
+export URBANVLM_PARTITION := $(value PARTITION)
+export URBANVLM_ACCOUNT := $(value ACCOUNT)
 export TORCH PYTHON
 
 # As in an activated environment: DeepSpeed looks for ninja on PATH.
 python := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python
 need = $(if $(value $(1)),,$(error make $@ needs $(1)=…, for example: make $@ $(1)=$(2)))
 
-.PHONY: help submit plan status logs tensorboard test check venv lock clean
+.PHONY: help submit plan status logs cancel requeue cluster-new preflight slurm-dev slurm-dev-stop tensorboard test check venv lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 submit: ## EXP=file.yaml [SET="key=value …"] [CLUSTER=local]: run what is not finished of an experiment
 	$(call need,EXP,experiments/demo.yaml)
@@ -28,14 +33,44 @@ plan: ## EXP=file.yaml [SET=…] [CLUSTER=local]: show what submit would do, tou
 	@containers/venv.sh
 	@$(python) -m slurm plan "$$URBANVLM_EXP" --cluster "$$URBANVLM_CLUSTER" --set "$$URBANVLM_SET"
 
-status: ## every run in one table
+status: ## [RUN=id]: every run in one table, or every job of one run
 	@containers/venv.sh
-	@$(python) -m slurm status
+	@$(python) -m slurm status $(if $(value RUN),"$$URBANVLM_RUN")
 
-logs: ## RUN=id: the newest log lines of every job of a run
+logs: ## RUN=id [JOB=train-llava]: the newest log lines of every job of a run, or of one
 	$(call need,RUN,demo)
 	@containers/venv.sh
-	@$(python) -m slurm logs "$$URBANVLM_RUN"
+	@$(python) -m slurm logs "$$URBANVLM_RUN" $(if $(value JOB),--job="$$URBANVLM_JOB_NAME")
+
+cancel: ## RUN=id: end what is at work or waits of a run; it can go on later
+	$(call need,RUN,demo)
+	@containers/venv.sh
+	@$(python) -m slurm cancel "$$URBANVLM_RUN"
+
+requeue: ## RUN=id [CLUSTER=…]: have Slurm start the jobs of a run again, failed and cancelled ones too
+	$(call need,RUN,demo)
+	@containers/venv.sh
+	@$(python) -m slurm requeue "$$URBANVLM_RUN" $(if $(value CLUSTER),--cluster="$$URBANVLM_CLUSTER")
+
+cluster-new: ## NAME=x [PARTITION=p] [ACCOUNT=a] [FORCE=1]: write a profile of this cluster by asking Slurm
+	$(call need,NAME,mysite)
+	@containers/venv.sh
+	@$(python) -m slurm cluster-new "$$URBANVLM_NAME" --partition="$$URBANVLM_PARTITION" \
+		--account="$$URBANVLM_ACCOUNT" $(if $(value FORCE),--force)
+
+preflight: ## CLUSTER=name [NODES=2]: a job that only looks at nodes: shared folder, clocks, versions, GPUs, network
+	$(call need,CLUSTER,slurm-dev)
+	@containers/venv.sh
+	@$(python) -m slurm preflight --cluster "$$URBANVLM_CLUSTER" --nodes "$$URBANVLM_NODES"
+
+slurm-dev: ## start a real Slurm of four nodes on this machine (as root; installs it from the distribution if it has to)
+	@containers/venv.sh
+	@$(python) -m slurm.dev install
+	@$(python) -m slurm.dev start
+
+slurm-dev-stop: ## end its jobs and its daemons; `make slurm-dev` starts it again
+	@containers/venv.sh
+	@$(python) -m slurm.dev stop
 
 tensorboard: ## [RUN=id]: TensorBoard over one run, or over all
 	@containers/venv.sh

@@ -1,4 +1,4 @@
-"""`python -m slurm plan|submit|status|logs`: the launch layer's command line."""
+"""`python -m slurm plan|submit|status|logs|cancel|requeue`: the launch layer's command line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -14,14 +15,16 @@ from rich.table import Table
 
 from slurm.cluster import load_cluster
 from slurm.plan import Plan, make_plan
+from slurm.runs import remember_output, short
+from slurm.verbs import add_verbs
 from urbanvlm.errors import UserError
-from urbanvlm.experiment import Experiment, load_experiment
+from urbanvlm.experiment import Experiment
 from urbanvlm.inputs import check_inputs, check_same_inputs
 from urbanvlm.lock import hold
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.stages import is_done
+from urbanvlm.sweep import Point, Sweep, SweepFolder, load_sweep
 
-LOG_LINES = 40
 LOG_WIDTH = 120
 """columns where no terminal says how many it has"""
 
@@ -54,76 +57,167 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--cluster", default="local", help="a profile of slurm/clusters, or a YAML of your own")
         sub.add_argument("--set", default="", help='overrides, e.g. "train.learning_rate=1e-4 seed=3"')
         sub.set_defaults(command=command)
-    status = commands.add_parser("status", help="one table over all runs")
-    status.set_defaults(command=_status)
-    logs = commands.add_parser("logs", help="the newest log lines of every job of a run")
-    logs.add_argument("run", help="a run's id, the beginning of one, or its folder")
-    logs.set_defaults(command=_logs)
-    for sub in (status, logs):
-        sub.add_argument("--output", type=Path, default=Path("runs"), help="folder of the run folders")
+    add_verbs(commands)
+    compare = commands.add_parser("compare", help="write the comparison of a sweep anew, from its runs as they are")
+    compare.add_argument("folder", type=Path, help="the sweep's folder, which lies beside its runs")
+    compare.set_defaults(command=_compare)
+    new = commands.add_parser("cluster-new", help="write a profile of this machine's cluster by asking Slurm")
+    new.add_argument("name", help="the profile's name")
+    new.add_argument("--partition", help="where jobs with GPUs run, if there are several such partitions")
+    new.add_argument("--account", help="who pays; Slurm's default for you if not given")
+    new.add_argument("--force", action="store_true", help="overwrite the profile of that name")
+    new.set_defaults(command=_cluster_new)
+    preflight = commands.add_parser("preflight", help="look at nodes of a cluster with a job that does only that")
+    preflight.add_argument("--cluster", required=True, help="a profile's name, or the path of one")
+    preflight.add_argument("--nodes", type=int, default=2)
+    preflight.add_argument("--output", type=Path, default=Path("runs"), help="a folder that the nodes share")
+    preflight.set_defaults(command=_preflight)
+    docs = commands.add_parser("cluster-docs", help="rewrite the table of a profile's keys in docs/clusters.md")
+    docs.set_defaults(command=_cluster_docs)
     return parser
 
 
-def _load(options: argparse.Namespace) -> tuple[Experiment, Plan, RunFolder]:
+def _load(options: argparse.Namespace) -> tuple[Sweep, list[Plan]]:
+    """The runs that the YAML stands for, usually one, each with its plan; all that they name is checked."""
     try:
         overrides = shlex.split(options.set)
     except ValueError as error:
         raise UserError(f"SET {options.set!r}", str(error), "quote a value that has spaces") from None
-    experiment = load_experiment(options.experiment, overrides)
-    plan, run = make_plan(experiment, load_cluster(options.cluster)), RunFolder.of(experiment)
-    if not all(is_done(run, experiment, job.stage) for job in plan.jobs):
-        for remark in check_inputs(experiment, options.experiment):
-            print(f"note: {remark}", file=sys.stderr)
-    return experiment, plan, run
+    sweep, cluster = load_sweep(options.experiment, overrides), load_cluster(options.cluster)
+    remarks: dict[str, None] = {}
+    plans = []
+    for point in sweep.points:
+        experiment, run = point.experiment, RunFolder.of(point.experiment)
+        plans.append(make_plan(experiment, cluster))
+        if not all(is_done(run, experiment, job.stage) for job in plans[-1].jobs):
+            remarks |= dict.fromkeys(check_inputs(experiment, options.experiment))
+    for remark in remarks:
+        print(f"note: {remark}", file=sys.stderr)
+    return sweep, plans
 
 
 def _plan(options: argparse.Namespace, console: Console) -> int:
-    experiment, plan, run = _load(options)
+    sweep, plans = _load(options)
+    if sweep.axes:
+        _show_sweep(sweep, plans, console)
+        return 0
+    experiment, plan, run = sweep.points[0].experiment, plans[0], RunFolder.of(sweep.points[0].experiment)
     _show(plan, experiment, run, console)
     if plan.cluster.executor == "slurm":
-        from slurm.submit import sbatch_text
-
-        for job in plan.jobs:
-            console.rule(f"{job.name}.sbatch", align="left")
-            console.print(sbatch_text(plan, job, run), markup=False, soft_wrap=True)
+        _show_scripts(plan, run, console)
     return 0
 
 
+def _show_scripts(plan: Plan, run: RunFolder, console: Console) -> None:
+    """The text of every batch script, and when Slurm would start it, if there is a Slurm."""
+    from slurm.submit import expected_start, planned_text
+
+    for job in plan.jobs:
+        console.rule(f"{job.name}.sbatch", align="left")
+        text = planned_text(plan, job, run)
+        console.print(text, markup=False, soft_wrap=True)
+        if (start := expected_start(text)) is not None:
+            console.print(f"expected start: {start}", style="italic", markup=False, soft_wrap=True)
+
+
 def _submit(options: argparse.Namespace, console: Console) -> int:
-    experiment, plan, run = _load(options)
+    sweep, plans = _load(options)
+    if sweep.axes:
+        return _submit_sweep(sweep, plans, console)
+    experiment, plan, run = sweep.points[0].experiment, plans[0], RunFolder.of(sweep.points[0].experiment)
     _show(plan, experiment, run, console)
-    if plan.cluster.executor == "slurm":
-        raise UserError(
-            f"cluster {plan.cluster.name}",
-            "submitting to Slurm is not built yet",
-            "`make plan` prints the batch scripts; CLUSTER=local runs here",
-        )
     if all(is_done(run, experiment, job.stage) for job in plan.jobs):
         check_same_inputs(experiment, run)
+    elif plan.cluster.executor == "slurm":
+        _submit_to_slurm(plan, experiment, run, console)
+        return 0
     else:
         _run_here(plan, experiment, run, console)
     _show_result(run, experiment, console)
     return 0
 
 
+def _submit_to_slurm(plan: Plan, experiment: Experiment, run: RunFolder, console: Console) -> None:
+    from slurm.submit import submit_to_slurm
+
+    run.create()
+    remember_output(run.path.parent)
+    with hold(run.lock, f"submit {run.id}"):
+        for job, became in submit_to_slurm(plan, experiment, run):
+            console.print(f"{job.name:<30} {became}", markup=False, soft_wrap=True)
+    console.print(f"make status RUN={run.id} shows how it goes; make cancel RUN={run.id} ends it", soft_wrap=True)
+
+
 def _run_here(plan: Plan, experiment: Experiment, run: RunFolder, console: Console) -> None:
+    from slurm.submit import JobFailed
+
+    try:
+        _run_point_here(plan, experiment, run, console)
+    except JobFailed as failure:
+        print(failure, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _run_point_here(plan: Plan, experiment: Experiment, run: RunFolder, console: Console) -> None:
+    """Raises UserError or JobFailed."""
     from slurm.live import Live
-    from slurm.submit import JobFailed, check_gpus, run_here
+    from slurm.submit import check_gpus, check_not_queued, run_here
 
     check_gpus(plan)
     run.create()
+    remember_output(run.path.parent)
     with hold(run.lock, f"submit {run.id}"):
-        check_same_inputs(experiment, run)
-        run.write_experiment(experiment)
-        try:
-            run_here(plan, experiment, run, Live(console))
-        except JobFailed as failure:
-            print(failure, file=sys.stderr)
-            raise SystemExit(1) from None
+        check_not_queued(plan, run)
+        run_here(plan, experiment, run, Live(console))
+
+
+def _submit_sweep(sweep: Sweep, plans: list[Plan], console: Console) -> int:
+    from slurm.sweep import run_sweep_here, submit_sweep
+
+    _show_sweep(sweep, plans, console)
+    remember_output(sweep.folder.path.parent)
+    if plans[0].cluster.executor == "slurm":
+        for line in submit_sweep(sweep, plans):
+            console.print(line, markup=False, soft_wrap=True)
+        console.print("make status shows how they go", soft_wrap=True)
+        return 0
+    by_run = {plan.run_id: plan for plan in plans}
+
+    def run_point(point: Point) -> None:
+        _run_point_here(by_run[point.run_id], point.experiment, RunFolder.of(point.experiment), console)
+
+    return _show_comparison(sweep.folder, run_sweep_here(sweep, run_point, console), console)
+
+
+def _compare(options: argparse.Namespace, console: Console) -> int:
+    from slurm.sweep import compare
+
+    folder = SweepFolder(options.folder.absolute())
+    return _show_comparison(folder, compare(folder), console)
+
+
+def _show_comparison(folder: SweepFolder, missing: Mapping[str, str], console: Console) -> int:
+    """Exit code 1 if a run is missing."""
+    for run_id, reason in missing.items():
+        console.print(f"missing      {run_id}: {reason}", soft_wrap=True, markup=False)
+    console.print(f"comparison   {short(folder.comparison)}", soft_wrap=True, markup=False)
+    return 1 if missing else 0
+
+
+def _show_sweep(sweep: Sweep, plans: list[Plan], console: Console) -> None:
+    from slurm.sweep import sweep_table
+
+    runs = f"{len(plans)} run{'s' if len(plans) > 1 else ''}"
+    console.print(
+        f"[bold]{sweep.id}[/], {runs} on {plans[0].cluster.name}, compared in {escape(short(sweep.folder.path))}"
+    )
+    if sweep.question:
+        console.print(escape(sweep.question), style="italic")
+    console.print(sweep_table(sweep))
 
 
 def _show(plan: Plan, experiment: Experiment, run: RunFolder, console: Console) -> None:
-    console.print(f"[bold]{plan.run_id}[/] on {plan.cluster.name}, in {escape(_short(run.path))}")
+    console.print(f"[bold]{plan.run_id}[/] on {plan.cluster.name}, in {escape(short(run.path))}")
     if experiment.question:
         console.print(escape(experiment.question), style="italic")
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -131,6 +225,8 @@ def _show(plan: Plan, experiment: Experiment, run: RunFolder, console: Console) 
         table.add_column(column, overflow="fold")
     for job in plan.jobs:
         processes = f"{job.nodes} × {job.tasks_per_node}" if job.nodes > 1 else str(job.tasks)
+        if job.elements is not None:
+            processes = f"array of {job.elements}, {job.at_once} at once"
         if job.gpus_per_task:
             processes += f" ({job.gpus_per_task} GPU each)"
         needs = job.needs[0] if len(job.needs) == 1 else f"{len(job.needs)} jobs" if job.needs else ""
@@ -145,39 +241,40 @@ def _show_result(run: RunFolder, experiment: Experiment, console: Console) -> No
 
     console.print()
     console.print(terminal_table(read_scores(run.scores), partial=is_partial(run)))
-    console.print(f"report       {_short(run.report)}", soft_wrap=True, markup=False)
-    console.print(f"scores       {_short(run.scores)}", soft_wrap=True, markup=False)
+    console.print(f"report       {short(run.report)}", soft_wrap=True, markup=False)
+    console.print(f"scores       {short(run.scores)}", soft_wrap=True, markup=False)
     if experiment.mode == "fine-tune":
-        tensorboard = _short(run.path / "tensorboard")
+        tensorboard = short(run.path / "tensorboard")
         console.print(f"TensorBoard  {tensorboard}  (make tensorboard RUN={run.id})", soft_wrap=True, markup=False)
 
 
-def _status(options: argparse.Namespace, console: Console) -> int:
-    from slurm.status import find_runs, status_table
+def _cluster_new(options: argparse.Namespace, console: Console) -> int:
+    from slurm.cluster_new import choose_in_terminal, new_profile
 
-    runs = find_runs(options.output)
-    console.print(status_table(runs) if runs else f"no runs in {options.output} yet")
+    path = new_profile(
+        options.name,
+        partition=options.partition or None,
+        account=options.account or None,
+        force=options.force,
+        choose=choose_in_terminal,
+    )
+    console.print(f"wrote {path}", markup=False, soft_wrap=True)
+    console.print(f"next: make plan EXP=experiments/demo.yaml CLUSTER={options.name}", markup=False, soft_wrap=True)
     return 0
 
 
-def _logs(options: argparse.Namespace, console: Console) -> int:
-    from slurm.status import find_run, newest_logs
+def _preflight(options: argparse.Namespace, console: Console) -> int:
+    from slurm.preflight import preflight
 
-    run = find_run(options.run, options.output)
-    for log in newest_logs(run):
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        console.rule(escape(_short(log)), align="left")
-        if len(lines) > LOG_LINES:
-            console.print(f"… {len(lines) - LOG_LINES} earlier lines", style="dim")
-        for line in lines[-LOG_LINES:]:
-            console.print(line, markup=False, soft_wrap=True)
+    return preflight(load_cluster(options.cluster), options.nodes, options.output, console)
+
+
+def _cluster_docs(options: argparse.Namespace, console: Console) -> int:
+    from slurm.cluster_docs import DOCUMENT, fill_document
+    from urbanvlm.records import write_atomic
+
+    write_atomic(DOCUMENT, fill_document(DOCUMENT.read_text(encoding="utf-8")))
     return 0
-
-
-def _short(path: Path) -> str:
-    """Relative to here where it is below here."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 if __name__ == "__main__":

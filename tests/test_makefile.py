@@ -49,7 +49,7 @@ class Checkout:
         ours = {
             k: v
             for k, v in os.environ.items()
-            if k not in {"EXP", "SET", "RUN", "CLUSTER", "TORCH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+            if k not in {"EXP", "SET", "RUN", "JOB", "CLUSTER", "TORCH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
         }
         return subprocess.Popen(
             ["make", *words],
@@ -97,12 +97,21 @@ def test_the_words_that_shells_and_make_love(checkout: Checkout, value: str) -> 
     assert checkout.heard() == ["-m", "slurm", "plan", value, "--cluster", "local", "--set", f"x={value}"]
     assert checkout.make("logs", f"RUN={value}")[0] == 0
     assert checkout.heard() == ["-m", "slurm", "logs", value]
+    assert checkout.make("logs", "RUN=x", f"JOB={value}")[0] == 0
+    assert checkout.heard() == ["-m", "slurm", "logs", "x", f"--job={value}"]
+    for verb in ("status", "cancel", "requeue"):
+        assert checkout.make(verb, f"RUN={value}")[0] == 0
+        assert checkout.heard() == ["-m", "slurm", verb, value]
+    assert checkout.make("requeue", "RUN=x", f"CLUSTER={value}")[0] == 0
+    assert checkout.heard() == ["-m", "slurm", "requeue", "x", f"--cluster={value}"]
     assert checkout.make("plan", EXP=value)[0] == 0
     assert checkout.heard()[3] == value, "from the environment too"
     assert not (checkout.folder / "pwned").exists()
 
 
-@pytest.mark.parametrize(("target", "name"), [("submit", "EXP"), ("plan", "EXP"), ("logs", "RUN")])
+@pytest.mark.parametrize(
+    ("target", "name"), [("submit", "EXP"), ("plan", "EXP"), ("logs", "RUN"), ("cancel", "RUN"), ("requeue", "RUN")]
+)
 def test_a_forgotten_value_is_one_line_and_exit_2(checkout: Checkout, target: str, name: str) -> None:
     code, _, err = checkout.make(target)
     assert code == 2
