@@ -44,7 +44,7 @@ def queue_ids(submission: Submission) -> tuple[str, ...]:
     """The job's ids in the queue: one, or one per element of its array."""
     if submission.elements is not None:
         return tuple(f"{submission.job_id}_{element}" for element in range(submission.elements))
-    return (submission.job_id if submission.index is None else f"{submission.job_id}_{submission.index}",)
+    return (waited_for(submission),)
 
 
 def waited_for(submission: Submission) -> str:

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -41,18 +42,19 @@ class JobFailed(Exception):
 def submit_to_slurm(plan: Plan, experiment: Experiment, run: RunFolder) -> Iterator[tuple[JobSpec, str]]:
     """Submit every job of the plan that is neither finished nor in the queue; yields each job and what became of it.
 
-    Holds the run's lock meanwhile. Raises UserError where Slurm refuses a job; those submitted before stay.
+    The caller holds the run's lock. Raises UserError where Slurm refuses a job; those submitted before stay.
     """
     snapshot = prepare(experiment, run)
+    done = {job.name for job in plan.jobs if is_done(run, experiment, job.stage)}
+    queued = in_queue((run, job.name) for job in plan.jobs if job.name not in done)
     waiting: dict[str, str] = {}
     for job in plan.jobs:
-        if is_done(run, experiment, job.stage):
+        if job.name in done:
             yield job, "done"
             continue
-        before = read_submission(run, job.name)
-        if before is not None and (alive := queue.jobs(queue_ids(before))):
-            waiting[job.name] = waited_for(before)
-            yield job, f"in the queue as {before.job_id} ({', '.join(sorted({j.state for j in alive.values()}))})"
+        if before := queued.get((run, job.name)):
+            waiting[job.name] = waited_for(before.submission)
+            yield job, f"in the queue as {before.submission.job_id} ({', '.join(sorted(before.states))})"
             continue
         script = write_script(plan, job, run, snapshot)
         dependency = ",".join(f"afterok:{waiting[name]}" for name in job.needs if name in waiting)
@@ -62,6 +64,23 @@ def submit_to_slurm(plan: Plan, experiment: Experiment, run: RunFolder) -> Itera
             run, job.name, Submission(waiting[job.name], job.elements, None, plan.cluster.called, time.time())
         )
         yield job, f"submitted as {waiting[job.name]}"
+
+
+@dataclass(frozen=True)
+class InQueue:
+    """A job that Slurm has not done with, or some of whose elements it has not."""
+
+    submission: Submission
+    states: frozenset[str]
+
+
+def in_queue(jobs: Iterable[tuple[RunFolder, str]]) -> dict[tuple[RunFolder, str], InQueue]:
+    """Of some jobs (run, name) those in the queue. Slurm is asked once; raises UserError if it does not answer."""
+    submissions = {(run, name): read_submission(run, name) for run, name in jobs}
+    known = {place: submission for place, submission in submissions.items() if submission is not None}
+    alive = queue.jobs(one for submission in known.values() for one in queue_ids(submission))
+    states = {place: frozenset(alive[i].state for i in queue_ids(known[place]) if i in alive) for place in known}
+    return {place: InQueue(known[place], found) for place, found in states.items() if found}
 
 
 def prepare(experiment: Experiment, run: RunFolder) -> Path:
@@ -98,14 +117,13 @@ def expected_start(text: str) -> str | None:
 
 def check_not_queued(plan: Plan, run: RunFolder) -> None:
     """Raises UserError if jobs of the run are in Slurm's queue: they and this machine would both write it."""
-    for job in plan.jobs:
-        before = read_submission(run, job.name)
-        if before is not None and queue.is_available() and queue.jobs(queue_ids(before)):
-            raise UserError(
-                run.path,
-                f"job {job.name} is in Slurm's queue as {before.job_id}",
-                f"wait for it, or make cancel RUN={run.id}",
-            )
+    queued = in_queue((run, job.name) for job in plan.jobs) if queue.is_available() else {}
+    for (_, name), job in queued.items():
+        raise UserError(
+            run.path,
+            f"job {name} is in Slurm's queue as {job.submission.job_id}",
+            f"wait for it, or make cancel RUN={run.id}",
+        )
 
 
 def missing_elements(job: JobSpec, run: RunFolder, experiment: Experiment) -> str | None:

@@ -18,8 +18,8 @@ from slurm import queue
 from slurm.attempts import attempts_of, failure_of, newest_per_element
 from slurm.plan import JobSpec, Plan
 from slurm.snapshot import take_snapshot
-from slurm.submission import Submission, queue_ids, read_submission, waited_for, write_submission
-from slurm.submit import JobFailed, missing_elements, prepare, write_script
+from slurm.submission import Submission, queue_ids, waited_for, write_submission
+from slurm.submit import JobFailed, in_queue, missing_elements, prepare, write_script
 from urbanvlm.errors import UserError
 from urbanvlm.lock import hold
 from urbanvlm.records import write_atomic
@@ -205,7 +205,8 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
             stack.enter_context(hold(run.lock, f"submit {sweep.id}"))
         places = [(k, job) for k, plan in enumerate(plans) for job in plan.jobs]
         done = {(k, job.name) for k, job in places if is_done(runs[k], experiments[k], job.stage)}
-        queued = _queued({(k, job.name): runs[k] for k, job in places if (k, job.name) not in done})
+        found = in_queue((runs[k], job.name) for k, job in places if (k, job.name) not in done)
+        queued = {(runs.index(run), name): waited_for(job.submission) for (run, name), job in found.items()}
         merged = merge_plans(plans, done, queued)
         snapshots = {k: prepare(experiments[k], runs[k]) for k in sorted({k for one in merged for k in one.points})}
         if queued:
@@ -229,18 +230,6 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
     yield _submit_comparison(sweep, plans[0], reports, anew=bool(merged))
 
 
-def _queued(places: Mapping[tuple[int, str], RunFolder]) -> dict[tuple[int, str], str]:
-    """Of the jobs in the queue, what a dependency on them names. Slurm is asked once."""
-    submissions = {place: read_submission(run, place[1]) for place, run in places.items()}
-    known = {place: submission for place, submission in submissions.items() if submission is not None}
-    alive = queue.jobs([one for submission in known.values() for one in queue_ids(submission)])
-    return {
-        place: waited_for(submission)
-        for place, submission in known.items()
-        if any(one in alive for one in queue_ids(submission))
-    }
-
-
 def _write_array(sweep: Sweep, one: MergedJob, scripts: Mapping[int, Path]) -> Path:
     folder = sweep.folder.as_run.jobs / one.job.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -257,12 +246,11 @@ def _submit_comparison(sweep: Sweep, plan: Plan, reports: Sequence[str], *, anew
         words = f", {len(missing)} runs are missing" if missing else ""
         return f"{'compare':<30} {sweep.folder.comparison}{words}"
     place = sweep.folder.as_run
-    before = read_submission(place, COMPARE.name)
-    if before is not None and (alive := queue.jobs(queue_ids(before))):
+    if before := in_queue([(place, COMPARE.name)]).get((place, COMPARE.name)):
         if not anew:
-            return f"{COMPARE.name:<30} in the queue as {before.job_id}"
+            return f"{COMPARE.name:<30} in the queue as {before.submission.job_id}"
         # It waits for the reports of then, not for those of now.
-        queue.cancel(alive)
+        queue.cancel(queue_ids(before.submission))
     report = next(job for job in plan.jobs if job.stage.kind == "report")
     job = replace(report, stage=COMPARE, needs=(), writes=(sweep.folder.comparison.name,))
     script = write_script(replace(plan, run_id=sweep.id), job, place, take_snapshot(place))
