@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 
@@ -45,6 +46,12 @@ class TestProcessGroup:
                 assert group.from_first(Path("/here")) == Path("/here")
                 group.barrier()
             assert not torch.distributed.is_initialized()
+
+    def test_a_job_submitted_later_inherits_nothing_of_it(self) -> None:
+        before = dict(os.environ)
+        with process_group(0, 0, 1):
+            assert os.environ["WORLD_SIZE"] == "1"
+        assert dict(os.environ) == before
 
 
 def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:

@@ -67,20 +67,32 @@ def process_group(rank: int, local_rank: int, world_size: int) -> Iterator[Proce
 
     Where they meet stands in the environment, see `urbanvlm.runtime.rendezvous.meet`; one process meets nobody.
     Collectives run on NCCL with a GPU and on gloo without. Raises UserError if the processes do not come together.
+    What is set in the environment for the group's libraries ends with it: a job submitted later must not inherit it.
     """
-    device = _device(local_rank)
-    # DeepSpeed reads these, whoever has started us.
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(local_rank), WORLD_SIZE=str(world_size))
-    # Before there is a group: its functions' default arguments would hold it, and gloo's threads, until the process
-    # ends, and end it now and then with "terminate called without an active exception".
-    _import_deepspeed(device)
-    _join(rank, world_size, device)
-    _start_deepspeed()
+    with _environment_restored():
+        device = _device(local_rank)
+        # DeepSpeed reads these, whoever has started us.
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(local_rank), WORLD_SIZE=str(world_size))
+        # Before there is a group: its functions' default arguments would hold it, and gloo's threads, until the process
+        # ends, and end it now and then with "terminate called without an active exception".
+        _import_deepspeed(device)
+        _join(rank, world_size, device)
+        _start_deepspeed()
+        try:
+            yield ProcessGroup(rank, local_rank, world_size, device)
+        finally:
+            _stop_deepspeed()
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    before = dict(os.environ)
     try:
-        yield ProcessGroup(rank, local_rank, world_size, device)
+        yield
     finally:
-        _stop_deepspeed()
-        dist.destroy_process_group()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def is_lost_peer(error: BaseException) -> bool:
