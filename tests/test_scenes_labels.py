@@ -7,15 +7,19 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from urbanvlm.experiment import Thresholds
 from urbanvlm.records import Metadata
 from urbanvlm.scenes.block import build_block
 from urbanvlm.scenes.classes import CLASSES, COUNTABLE
-from urbanvlm.scenes.labels import BACKGROUND_M, FOREGROUND_M, metadata_of
+from urbanvlm.scenes.labels import THRESHOLDS_USED, metadata_of
 from urbanvlm.scenes.render import View, min_pixels, render_view
 from urbanvlm.scenes.sample import sample_place
 
 HEADINGS = (0, 90, 180, 270)
 PLACES = 18
+OTHER_LINES = Thresholds(
+    foreground_m=3.5, background_m=14, left_share=0.7, right_share=0.35, top_rows_share=0.35, skyline_columns_share=0.7
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def scenes() -> list[tuple[View, Metadata]]:
     return rows
 
 
-def recount(view: View) -> dict[str, object]:
+def recount(view: View, lines: Thresholds) -> dict[str, object]:
     """The labels from plain lists of pixels: (row, column, class, instance, depth)."""
     height, width = view.class_map.shape
     pixels = [
@@ -48,11 +52,11 @@ def recount(view: View) -> dict[str, object]:
             box[1:] = [min(box[1], c), min(box[2], r), max(box[3], c), max(box[4], r)]
     objects = {name: cells for name, cells in by_class.items() if name in COUNTABLE}
     solid = sorted(depth for _, _, name, _, depth in pixels if name != "sky")
-    top = Counter(name for r, _, name, _, _ in pixels if r < int(0.2 * height))
+    top = Counter(name for r, _, name, _, _ in pixels if r < int(lines.top_rows_share * height))
     sides = {}
     for name, cells in objects.items():
         left = sum(c < width / 2 for _, c, _ in cells) / len(cells)
-        sides[name] = "left side" if left > 0.6 else "right side" if left < 0.4 else "even"
+        sides[name] = "left side" if left > lines.left_share else "right side" if left < lines.right_share else "even"
     skyline = 0
     for c in range(width):
         column = [CLASSES[i] for i in view.class_map[:, c]]
@@ -66,18 +70,20 @@ def recount(view: View) -> dict[str, object]:
         "range": float(np.percentile(solid, 95) - np.percentile(solid, 5)),
         "closest": min(objects, key=lambda n: min(d for _, _, d in objects[n]), default=None),
         "means": {n: sum(d for _, _, d in cells) / len(cells) for n, cells in by_class.items() if n != "sky"},
-        "near": {n: any(d < FOREGROUND_M for _, _, d in cells) for n, cells in by_class.items() if n != "sky"},
-        "far": {n: any(d > BACKGROUND_M for _, _, d in cells) for n, cells in by_class.items() if n != "sky"},
+        "near": {n: any(d < lines.foreground_m for _, _, d in cells) for n, cells in by_class.items() if n != "sky"},
+        "far": {n: any(d > lines.background_m for _, _, d in cells) for n, cells in by_class.items() if n != "sky"},
         "sides": sides,
         "top": top,
-        "skyline": skyline >= width / 2,
+        "skyline": skyline >= lines.skyline_columns_share * width,
         "boxes": Counter((b[0], b[1], b[2], b[3] + 1, b[4] + 1) for b in boxes.values()),
     }
 
 
-def test_every_label_can_be_recounted_from_the_maps(scenes: list[tuple[View, Metadata]]) -> None:
-    for view, metadata in scenes[::3]:
-        counted = recount(view)
+@pytest.mark.parametrize("lines", [Thresholds(), OTHER_LINES], ids=["default", "other"])
+def test_every_label_can_be_recounted_from_the_maps(scenes: list[tuple[View, Metadata]], lines: Thresholds) -> None:
+    for view, default in scenes[::3]:
+        metadata = metadata_of(view, default.image_id, default.place, lines)
+        counted = recount(view, lines)
         assert metadata.objects == counted["objects"]
         for factor in ("greenery", "sky", "building"):
             assert metadata.view_factors[factor] == pytest.approx(counted[factor], abs=1e-6)
@@ -106,6 +112,17 @@ def test_occlusion_pairs_name_all_pairs_of_objects_and_agree_with_the_hidden_pix
             if label[a] != label[b] and pixels >= min_pixels(64):
                 expected[f"{label[a]}|{label[b]}"] = True
         assert metadata.occlusion_pairs == expected
+
+
+def test_a_record_depends_on_the_thresholds_that_are_said_to_matter_and_on_no_other(
+    scenes: list[tuple[View, Metadata]],
+) -> None:
+    default = Thresholds().model_dump()
+    shifts = {name: value + 1 if isinstance(value, int) else 0.6 * value for name, value in default.items()}
+    shifts["left_share"] = 0.8
+    for name, value in shifts.items():
+        changed = [metadata_of(view, m.image_id, m.place, Thresholds(**{name: value})) != m for view, m in scenes]
+        assert any(changed) == (name in THRESHOLDS_USED), name
 
 
 def test_a_record_survives_json(scenes: list[tuple[View, Metadata]]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from urbanvlm.errors import UserError
-from urbanvlm.experiment import Scenes
+from urbanvlm.experiment import Scenes, Thresholds
 from urbanvlm.records import Metadata, place_of, read_jsonl
 from urbanvlm.runtime.preemption import Stopped, StopSignal
 from urbanvlm.scenes.__main__ import main as sheet
@@ -135,6 +135,22 @@ def test_places_of_another_seed_or_size_are_not_taken_over(tmp_path: Path) -> No
     synthesize(few, SEED + 1, tmp_path / "mixed")
     synthesize(few, SEED + 1, tmp_path / "clean")
     assert content(tmp_path / "mixed") == content(tmp_path / "clean")
+
+
+def test_thresholds_of_labels_make_a_place_again_and_others_do_not(tmp_path: Path) -> None:
+    few = SCENES.model_copy(update={"places": 2})
+    synthesize(few, SEED, tmp_path / "one")
+    before = {path: path.stat().st_mtime_ns for path in done(tmp_path / "one")}
+    synthesize(few, SEED, tmp_path / "one", thresholds=Thresholds(crowd=9, dominant_share=0.7))
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    near = Thresholds(foreground_m=2.0)
+    synthesize(few, SEED, tmp_path / "one", thresholds=near)
+    synthesize(few, SEED, tmp_path / "other", thresholds=near)
+    assert all(path.stat().st_mtime_ns != time for path, time in before.items())
+    assert content(tmp_path / "one") == content(tmp_path / "other")
+    records = [Metadata.from_json(row) for _, row in read_jsonl(tmp_path / "one" / "metadata.jsonl")]
+    synthesize(few, SEED, tmp_path / "one")
+    assert records != [Metadata.from_json(row) for _, row in read_jsonl(tmp_path / "one" / "metadata.jsonl")]
 
 
 def test_a_picture_does_not_depend_on_its_neighbours(undisturbed: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from urbanvlm.scenes.archetypes import GROVE, HABITS, LEANS, Archetype, Habit
+from urbanvlm.scenes.archetypes import CROWD, CROWD_CHANCE, GROVE, HABITS, LEANS, Archetype, Habit
 from urbanvlm.scenes.arrays import Flags, Floats
 from urbanvlm.scenes.camera import FIELD_OF_VIEW_DEG
 from urbanvlm.scenes.place import KERB_M, Item, Place, Street
@@ -38,19 +38,22 @@ def place_objects(place: Place, kind: Archetype, rng: np.random.Generator) -> li
     items: list[Item] = []
     room = _Room()
     for quarter in (0.0, 90.0, 180.0, 270.0):
-        grove = rng.random() < kind.grove
-        for name, habit in HABITS.items():
-            if name == "tree" and grove:
-                habit = GROVE
-            if rng.random() >= habit.presence:
+        habits = dict(HABITS)
+        if rng.random() < kind.grove:
+            habits["tree"] = GROVE
+        if rng.random() < CROWD_CHANCE:
+            habits["person"] = CROWD
+        for name, habit in habits.items():
+            if rng.random() >= habit.presence * kind.busy:
                 continue
-            count = 3 if habit is GROVE else 1
+            count = habit.least
             while count < habit.most and rng.random() < habit.more:
                 count += 1
-            middles, spread = LEANS[0 if habit is GROVE else rng.integers(len(LEANS))]
+            lean = LEANS[0 if habit.least > 1 else rng.choice(len(LEANS), p=[lean.chance for lean in LEANS])]
+            first = int(rng.integers(len(lean.middles_deg)))
             for index in range(count):
-                towards = quarter + middles[index % len(middles)]
-                item = _find_spot(place, name, habit, towards, spread, room, rng)
+                towards = quarter + lean.middles_deg[(first + index) % len(lean.middles_deg)]
+                item = _find_spot(place, name, habit, towards, lean.half_width_deg, room, rng)
                 if item is not None:
                     items.append(replace(item, scale=float(rng.uniform(1.15, 1.5))) if habit is GROVE else item)
     return items

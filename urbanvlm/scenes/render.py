@@ -67,7 +67,7 @@ class _Hits:
 
 def min_pixels(size: int) -> int:
     """An instance with fewer visible pixels is a speck: it is taken out of the view."""
-    return max(8, round(0.0006 * size * size))
+    return max(10, round(0.0006 * size * size))
 
 
 def render_view(block: Block, camera: Camera, size: int) -> View:

@@ -42,7 +42,7 @@ def sample_place(number: int, seed: int, camera: Literal["eye", "car", "mixed"] 
 
 
 def _street(kind: Archetype, rng: np.random.Generator) -> Street:
-    reach = rng.uniform(*REACH_M[rng.choice(len(REACH_M), p=REACH_CHANCE)])
+    reach = rng.uniform(*(kind.reach_m or REACH_M[rng.choice(len(REACH_M), p=REACH_CHANCE)]))
     yard = rng.uniform(*kind.yard_m)
     depths = {"front": yard, "plaza": rng.uniform(14, 20 + 0.3 * reach), "park": rng.uniform(14, 20 + 0.3 * reach)}
 

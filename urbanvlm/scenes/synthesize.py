@@ -20,12 +20,12 @@ from typing import Any
 from PIL import Image
 
 from urbanvlm.errors import UserError
-from urbanvlm.experiment import Scenes
+from urbanvlm.experiment import DEFAULT_THRESHOLDS, Scenes, Thresholds
 from urbanvlm.progress import Progress
 from urbanvlm.records import write_atomic, write_jsonl
 from urbanvlm.runtime.preemption import NEVER, SIGNALS, StopSignal
 from urbanvlm.scenes.block import build_block
-from urbanvlm.scenes.labels import metadata_of
+from urbanvlm.scenes.labels import THRESHOLDS_USED, metadata_of
 from urbanvlm.scenes.render import render_view
 from urbanvlm.scenes.sample import sample_place
 
@@ -40,6 +40,7 @@ class _Job:
     """All that decides the bytes of the places."""
 
     scenes: Scenes
+    thresholds: Thresholds
     seed: int
     out: Path
     fingerprint: str
@@ -55,6 +56,7 @@ def synthesize(
     seed: int,
     out: Path,
     *,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
     processes: int = 1,
     progress: Progress | None = None,
     stop: StopSignal = NEVER,
@@ -64,7 +66,7 @@ def synthesize(
     Places that an earlier, interrupted call with the same arguments finished are checked and kept (out/places/).
     Raises UserError if the folder cannot be written; Stopped between two places when asked to.
     """
-    job = _Job(scenes, seed, out, _fingerprint(scenes, seed))
+    job = _Job(scenes, thresholds, seed, out, _fingerprint(scenes, thresholds, seed))
     _prepare(job)
     rows = {number: found for number in range(scenes.places) if (found := _finished(job, number)) is not None}
     missing = [number for number in range(scenes.places) if number not in rows]
@@ -79,13 +81,14 @@ def synthesize(
     write_jsonl(out / "metadata.jsonl", sorted(every_row, key=lambda row: str(row["image_id"])))
 
 
-def _fingerprint(scenes: Scenes, seed: int) -> str:
+def _fingerprint(scenes: Scenes, thresholds: Thresholds, seed: int) -> str:
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     settings = {"headings": scenes.headings, "image_size": scenes.image_size, "camera": scenes.camera, "seed": seed}
     versions = [f"{name} {version(name)}" for name in ("numpy", "embreex", "trimesh", "pillow")]
-    digest.update(json.dumps([settings, versions]).encode())
+    lines = {name: getattr(thresholds, name) for name in THRESHOLDS_USED}
+    digest.update(json.dumps([settings, lines, versions]).encode())
     return digest.hexdigest()
 
 
@@ -186,7 +189,7 @@ def _render_place(job: _Job, number: int) -> tuple[int, Rows]:
         picture = _encode(Image.fromarray(view.rgb), suffix)
         _write_bytes(job.out / "images" / name, picture)
         digests[name] = hashlib.sha256(picture).hexdigest()
-        rows.append(metadata_of(view, name, place.name).to_json())
+        rows.append(metadata_of(view, name, place.name, job.thresholds).to_json())
     record = {"fingerprint": job.fingerprint, "pictures": digests, "rows": rows}
     write_atomic(job.record(number), json.dumps(record))
     return number, rows
