@@ -15,8 +15,8 @@ SIDES = ("left side", "right side", "even")
 def random_metadata(place: str, heading: int, seed: int = 0) -> Metadata:
     chance = Random(f"{seed}/{place}/{heading}")
     objects = {name: chance.randint(1, 7) for name in OBJECTS if chance.random() < 0.5}
-    shares = [chance.choice((0.0, 0.125, 0.2, 0.35, 0.5, 1.0, chance.random())) for _ in range(3)]
-    depths = {name: round(chance.uniform(2, 60), 6) for name in [*objects, "building"]}
+    shares = [chance.choice((0.0, 0.125, 0.2, 0.3, 0.35, 0.4, 0.5, 1.0, chance.random())) for _ in range(3)]
+    depths = {name: round(chance.choice((7.5, chance.uniform(2, 60))), 6) for name in [*objects, "building"]}
     top = chance.choice(("sky", "sky", "building", "tree"))
     return Metadata(
         image_id=f"{place}_heading{heading}.jpg",
@@ -33,7 +33,7 @@ def random_metadata(place: str, heading: int, seed: int = 0) -> Metadata:
         top_entity=top,
         top_sky=top == "sky",
         skyline_clear=chance.random() < 0.5,
-        occlusion_pairs={},
+        occlusion_pairs={f"{a}|{b}": chance.random() < 0.5 for a in objects for b in objects if a != b},
         raw_objects=(),
     )
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from urbanvlm.dataset.prompts import Prompts, load_prompts, prompt_hash
-from urbanvlm.dataset.questions import RULES, drafts
+from urbanvlm.dataset.rules import RULES, drafts
 from urbanvlm.dataset.shards import batches, shard_of
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
@@ -52,7 +52,7 @@ def test_the_shipped_prompts_ask_for_the_form_of_the_answer(prompts: Prompts, su
 def test_prompts_of_our_questions_are_short(prompts: Prompts) -> None:
     for draft in drafts(many_metadata(1)[0], tuple(RULES), seed=0):
         text = prompts.render(replace(EXAMPLE, question=draft.question, subtype=draft.subtype), False)
-        assert len(text.split()) <= 20 and "\n" not in text
+        assert len(text.split()) <= 26 and "\n" not in text
 
 
 def test_white_space_is_folded(prompts: Prompts) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from urbanvlm.dataset.taxonomy import SUBTYPES
+from urbanvlm.dataset.rationale import contradicts
+from urbanvlm.dataset.taxonomy import CONVERSATION, SUBTYPES
 from urbanvlm.errors import UserError, suggest
 from urbanvlm.experiment import parse_yaml
 from urbanvlm.records import Example
@@ -27,7 +28,8 @@ class Prompts:
 
     def render(self, example: Example, chain_of_thought: bool) -> str:
         """The question and its instructions, in one line. The family puts it into its own template."""
-        form = self.subtypes.get(example.scored_subtype, self.default)
+        # A conversation's turn asks in its own words for whatever it wants.
+        form = "" if example.subtype == CONVERSATION else self.subtypes.get(example.scored_subtype, self.default)
         parts = [example.question, form, self.chain_of_thought if chain_of_thought else ""]
         return " ".join(" ".join(parts).split())
 
@@ -42,23 +44,13 @@ class Prompts:
             raise UserError(
                 f"example {example.id}", "has no cot_answer", "set data.chain_of_thought=false or add the rationale"
             )
-        if _last_answer(example.cot_answer) != _plain(example.answer):
+        if contradicts(example.cot_answer, example.answer):
             raise UserError(
                 f"example {example.id}",
                 f"cot_answer does not end in 'Answer: {example.answer}'",
                 "mend the rationale or remove the row",
             )
         return example.cot_answer
-
-
-def _last_answer(rationale: str) -> str | None:
-    """What stands after the last `Answer:`, without regard to case, spaces and a full stop; None if nothing does."""
-    _, marker, answer = _plain(rationale).rpartition("answer:")
-    return answer.strip() if marker else None
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).rstrip(".!").casefold()
 
 
 def prompt_hash(text: str) -> str:
@@ -73,8 +65,10 @@ def load_prompts(path: Path | None) -> Prompts:
         tree = parse_yaml(file.read_text(encoding="utf-8"), file)
     except FileNotFoundError:
         raise UserError(file, "no such file", "evaluate.prompts takes a YAML of prompts") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(file, f"cannot be read ({error})") from None
+    except UnicodeDecodeError:
+        raise UserError(file, "not UTF-8", "save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(file, f"cannot be read ({error.strerror})", "evaluate.prompts takes a YAML file") from None
     if not isinstance(tree, dict):
         raise UserError(file, "is not a mapping of keys", f"known: {', '.join(_KEYS)}")
     _refuse_unknown(tree, _KEYS, f"{file}")
@@ -94,7 +88,7 @@ def load_prompts(path: Path | None) -> Prompts:
 def _refuse_unknown(tree: Mapping[Any, Any], known: Any, where: str) -> None:
     for key in tree:
         if key not in known:
-            place = f"{where}.{key}" if "subtypes" in where else f"{where}: {key}"
+            place = f"{where}.{key}" if known is SUBTYPES else f"{where}: {key}"
             raise UserError(place, "unknown key", suggest(key, known))
 
 

@@ -1,228 +1,133 @@
-"""The rules: what can be asked about one image, the true answer, and what one sees that leads to it. Pure."""
+"""`python -m urbanvlm questions`: a metadata file of one's own -> question files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from random import Random
+import argparse
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
-from urbanvlm.dataset.taxonomy import (
-    DOMINANT_SHARE,
-    FACTORS,
-    HIGH_DEPTH_M,
-    MODERATE_DEPTH_M,
-    OBJECTS,
-    SPARSE_SHARE,
-)
-from urbanvlm.records import Metadata
+from pydantic import ValidationError
 
-SIDE_WORDS = {"left side": "left side", "right side": "right side", "even": "evenly spread"}
-"""metadata's word -> the answer"""
-SIDE_SEEN = {
-    "left side": "mostly left of the middle",
-    "right side": "mostly right of the middle",
-    "even": "on both sides of the middle alike",
-}
-PLURALS = {
-    "bench": "benches",
-    "bus": "buses",
-    "person": "people",
-    **{name: f"{name}s" for name in ("bicycle", "car", "stop sign", "traffic light", "tree", "truck")},
-}
-NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-PORTIONS = (
-    (0.02, "hardly any"),
-    (0.1, "a sliver"),
-    (SPARSE_SHARE, "a small part"),
-    (0.35, "a fair part"),
-    (DOMINANT_SHARE, "a large part"),
-    (0.75, "the greater part"),
-    (1.0, "nearly all"),
-)
-"""largest share -> words for it; the thresholds are among the limits, so that no word stands for both sides of one"""
+from urbanvlm.dataset.build import SPLITS, Wish, split_sizes, write_dataset
+from urbanvlm.dataset.metadata import OwnMetadata, read_metadata
+from urbanvlm.dataset.taxonomy import SUBTYPES
+from urbanvlm.errors import UserError, suggest
+from urbanvlm.experiment import Thresholds, parse_override
+
+MORE_PLACES = "add places, change --validation-share and --test-share, or put all into the test split: --split none"
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A question that may be asked, before the choice that balances a split."""
-
-    subtype: str
-    image_id: str
-    place: str
-    question: str
-    answer: str
-    rationale: str
-    """what is seen; never the rule or its threshold. The answer follows it."""
-    about: Mapping[str, str] = field(default_factory=dict)
-    """object, or factor, as the study's rows name it"""
-
-    @property
-    def cot_answer(self) -> str:
-        return f"{self.rationale} Answer: {self.answer}"
-
-
-Rule = Callable[[Metadata, Random], Iterator[Draft]]
-
-
-def drafts(metadata: Metadata, subtypes: tuple[str, ...], seed: int) -> Iterator[Draft]:
-    """Everything the given subtypes can ask about one image; the phrasing depends on (seed, image, subtype) alone."""
-    for subtype in subtypes:
-        yield from RULES[subtype](metadata, Random(f"{seed}/{metadata.image_id}/{subtype}"))  # noqa: S311
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("metadata", type=Path, help="JSONL or a JSON array, one record for each image")
+    parser.add_argument("--out", type=Path, required=True, help="folder for train, val and test.jsonl and card.md")
+    parser.add_argument(
+        "--split",
+        choices=("place", "none"),
+        default="place",
+        help="place: all images of a place in one of three splits (default); none: all questions into test.jsonl",
+    )
+    parser.add_argument("--validation-share", type=float, default=0.1, help="share of the places (0.1)")
+    parser.add_argument("--test-share", type=float, default=0.2, help="share of the places (0.2)")
+    parser.add_argument("--per-subtype", type=int, default=400, help="most questions of a subtype to train on (400)")
+    parser.add_argument("--subtypes", nargs="+", metavar="SUBTYPE", help="only these; else all that can be asked")
+    parser.add_argument("--seed", type=int, default=0, help="root of all choices (0)")
+    parser.add_argument("--chain-of-thought", action="store_true", help="with rationales")
+    parser.add_argument(
+        "--inverse-depth",
+        action="store_true",
+        help='depth in records without `"depth"` is inverse: larger is nearer, as MiDaS and DPT put it out',
+    )
+    parser.add_argument(
+        "--threshold", action="append", default=[], metavar="KEY=VALUE", help="a line of data.thresholds, e.g. crowd=8"
+    )
+    parser.set_defaults(command=run)
 
 
-def plural(name: str) -> str:
-    """Of an object class; other classes keep their name."""
-    return PLURALS.get(name, name)
+def run(options: argparse.Namespace) -> int:
+    """Write the files; prints where they are. Raises UserError for what is wrong with the options or the metadata."""
+    subtypes = _subtypes(options.subtypes)
+    thresholds = _thresholds(options.threshold)
+    if options.per_subtype < 2:
+        raise UserError(f"--per-subtype {options.per_subtype}", "leaves no room for two answers", "give 2 or more")
+    own = read_metadata(options.metadata, "inverse" if options.inverse_depth else "metric")
+    places = len({record.place for record in own.records})
+    if options.split == "none":
+        sizes = {"test": places}
+    else:
+        shares = _shares(options.validation_share, options.test_share)
+        sizes = split_sizes(places, *shares, f"{options.metadata}: places", MORE_PLACES)
+    wish = Wish(subtypes, options.per_subtype, thresholds, options.seed, options.chain_of_thought, objects=own.objects)
+    written = [options.out / f"{split}.jsonl" for split in sizes]
+    if os.path.realpath(options.metadata) in map(os.path.realpath, (*written, options.out / "card.md")):
+        raise UserError(options.metadata, "would be overwritten by the questions", "choose another folder for --out")
+    _prepare(options.out, sizes)
+    unscored = list(_unscored(own))
+    remarks = (*own.remarks, *unscored)
+    for remark in remarks:
+        print(remark)
+    counts = write_dataset(own.records, sizes, wish, options.out, str(options.metadata), remarks)
+    for split, count in counts.items():
+        print(f"{options.out / f'{split}.jsonl'}: {count} questions")
+    print(f"{options.out / 'card.md'}: how even their answers are, and what could not be asked")
+    return 0
 
 
-def with_article(name: str) -> str:
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+def _unscored(own: OwnMetadata) -> Iterator[str]:
+    """A class that may be the right answer, but that no text can be read as."""
+    from urbanvlm.evaluate.parse import parse_answer
+
+    answers = {name for record in own.records for name in (record.closest_object, record.top_entity) if name}
+    of_class = SUBTYPES["depth.closest_object"]
+    names = sorted(name for name in answers.union(own.objects) if parse_answer(name, of_class).value is None)
+    if names:
+        yield f"Classes that scores do not know, so that answers which name them cannot be scored: {', '.join(names)}."
 
 
-def counted(name: str, count: int) -> str:
-    """`no cars`, `one car`, `three cars`, `12 cars`"""
-    number = NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else str(count)
-    return f"{number} {name if count == 1 else plural(name)}"
+def _prepare(folder: Path, sizes: dict[str, int]) -> None:
+    """Raises UserError where the folder cannot be made, or holds an older split that would stay beside the new."""
+    stale = [folder / f"{split}.jsonl" for split in SPLITS if split not in sizes]
+    if left := [path for path in stale if path.exists()]:
+        raise UserError(left[0], "is from another split and would stay beside the new file", "choose an empty folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(folder, f"cannot be made ({error.strerror})", "choose another folder") from None
 
 
-def yes_no(truth: bool) -> str:
-    return "Yes" if truth else "No"
+def _subtypes(names: list[str] | None) -> tuple[str, ...]:
+    for name in names or ():
+        if name not in SUBTYPES:
+            raise UserError(f"--subtypes {name}", "unknown subtype", suggest(name, SUBTYPES))
+    return tuple(dict.fromkeys(names or SUBTYPES))
 
 
-def portion(share: float) -> str:
-    """A share of the picture the way an onlooker would put it, from which sparse and dominant follow."""
-    return next(words for limit, words in PORTIONS if share <= limit)
+def _thresholds(settings: list[str]) -> Thresholds:
+    given: dict[str, object] = {}
+    for setting in settings:
+        if not re.fullmatch(r"[^=]*\S[^=]*=.+", setting):
+            raise UserError(f"--threshold {setting}", "not of the form KEY=VALUE", "write it as in crowd=8")
+        key, value, _ = parse_override(setting)
+        if key in given:
+            raise UserError(f"--threshold {setting}", "is given twice", "keep one")
+        if key not in Thresholds.model_fields:
+            raise UserError(f"--threshold {setting}", "unknown key", suggest(key, Thresholds.model_fields))
+        given[key] = value
+    try:
+        return Thresholds.model_validate(given)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(map(str, problem["loc"]))
+        message = problem["msg"].removeprefix("Value error, ")
+        raise UserError(f"--threshold {key}".strip(), message[0].lower() + message[1:]) from None
 
 
-def _presence(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    for name in OBJECTS:
-        count = metadata.objects.get(name, 0)
-        question = chance.choice(
-            (f"Is there {with_article(name)} in the scene?", f"Can you see {with_article(name)} here?")
+def _shares(validation: float, test: float) -> tuple[float, float]:
+    if not (0 <= validation <= 1 and 0 <= test <= 1 and validation + test < 1):
+        raise UserError(
+            f"--validation-share {validation} --test-share {test}",
+            "must be shares that leave places to train on",
+            "make them sum to less than 1",
         )
-        rationale = f"Looking along the street I can make out {counted(name, count)}."
-        yield _draft("presence.binary", metadata, question, yes_no(count > 0), rationale, object=name)
-
-
-def _absence(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    for name in OBJECTS:
-        count = metadata.objects.get(name, 0)
-        question = chance.choice((f"Is there no {name} in the scene?", f"Is the scene without {with_article(name)}?"))
-        rationale = f"Searching the whole picture I find {counted(name, count)}."
-        yield _draft("negation.absence", metadata, question, yes_no(count == 0), rationale, object=name)
-
-
-def _count(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    for name in OBJECTS:
-        count = metadata.objects.get(name, 0)
-        question = chance.choice(
-            (f"How many {plural(name)} are in the scene?", f"What is the number of {plural(name)} here?")
-        )
-        rationale = f"Going from left to right I count {counted(name, count)}."
-        yield _draft("count", metadata, question, str(count), rationale, object=name)
-
-
-def _dominance(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    for factor in FACTORS:
-        share = metadata.view_factors[factor]
-        question = chance.choice((f"Does {factor} dominate the scene?", f"Is most of the picture {factor}?"))
-        rationale = f"I look at what the picture shows. {factor.capitalize()} takes up {portion(share)} of it."
-        yield _draft(
-            "viewfactor.dominance", metadata, question, yes_no(share > DOMINANT_SHARE), rationale, factor=factor
-        )
-
-
-def _sparsity(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    for factor in FACTORS:
-        share = metadata.view_factors[factor]
-        question = chance.choice((f"Is {factor} sparse in the scene?", f"Is there only little {factor} in view?"))
-        rationale = f"I search the picture for {factor}. It covers {portion(share)} of the view."
-        yield _draft("viewfactor.sparsity", metadata, question, yes_no(share <= SPARSE_SHARE), rationale, factor=factor)
-
-
-def _share(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    for factor in FACTORS:
-        answer = f"{metadata.view_factors[factor]:.2f}"
-        question = chance.choice((f"What share of the picture is {factor}?", f"How much of the view is {factor}?"))
-        pieces = round(100 * float(answer))
-        rationale = f"I cut the picture into a hundred pieces; {pieces} of them show {factor}."
-        yield _draft("viewfactor.scalar", metadata, question, answer, rationale, factor=factor)
-
-
-def _far(metadata: Metadata) -> str:
-    reach = metadata.depth_range
-    if reach > HIGH_DEPTH_M:
-        return "The view runs far down the street, from things close by to things a long way off."
-    if reach > MODERATE_DEPTH_M:
-        return "The view opens up for some way before something closes it."
-    return "The view is closed soon; everything in it is about equally near."
-
-
-def _variation(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    question = chance.choice(("Does depth vary much in the scene?", "Is there a large spread of depth in view?"))
-    yield _draft("depth.variation", metadata, question, yes_no(metadata.depth_range > MODERATE_DEPTH_M), _far(metadata))
-
-
-def _depth_label(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    reach = metadata.depth_range
-    answer = "high" if reach > HIGH_DEPTH_M else "moderate" if reach > MODERATE_DEPTH_M else "low"
-    question = chance.choice(("How large is the depth range of the scene?", "How deep is the view?"))
-    yield _draft("depth.range.label", metadata, question, answer, _far(metadata))
-
-
-def _closest(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    if metadata.closest_object is None:
-        return
-    question = chance.choice(("Which object is closest to the camera?", "What is the nearest object?"))
-    others = [name for name, count in metadata.objects.items() if count and name != metadata.closest_object]
-    behind = f" The rest, such as {with_article(others[0])}, is farther away." if others else ""
-    rationale = f"What stands nearest to me is {with_article(metadata.closest_object)}.{behind}"
-    yield _draft("depth.closest_object", metadata, question, metadata.closest_object, rationale)
-
-
-def _sides(metadata: Metadata) -> Iterator[tuple[str, str, str]]:
-    for name, side in metadata.spatial_distribution.items():
-        yield name, side, f"I look where the {plural(name)} are. What I see of them is {SIDE_SEEN[side]}."
-
-
-def _left(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    for name, side, rationale in _sides(metadata):
-        question = chance.choice(
-            (f"Are the {plural(name)} mainly on the left?", f"Do the {plural(name)} stand mostly to the left?")
-        )
-        yield _draft("spatial.distribution", metadata, question, yes_no(side == "left side"), rationale, object=name)
-
-
-def _side_label(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    for name, side, rationale in _sides(metadata):
-        question = chance.choice(
-            (f"On which side are the {plural(name)}?", f"Where in the picture are the {plural(name)}?")
-        )
-        yield _draft("spatial.distribution.label", metadata, question, SIDE_WORDS[side], rationale, object=name)
-
-
-def _top_entity(metadata: Metadata, chance: Random) -> Iterator[Draft]:
-    question = chance.choice(("What fills most of the top of the picture?", "Which class is mainly at the top?"))
-    rationale = f"Along the upper edge I see mostly {metadata.top_entity}."
-    yield _draft("segmentation.vertical_layout.entity", metadata, question, metadata.top_entity, rationale)
-
-
-def _draft(subtype: str, metadata: Metadata, question: str, answer: str, rationale: str, **about: str) -> Draft:
-    return Draft(subtype, metadata.image_id, metadata.place, question, answer, rationale, about)
-
-
-RULES: Mapping[str, Rule] = {
-    "presence.binary": _presence,
-    "count": _count,
-    "viewfactor.dominance": _dominance,
-    "viewfactor.sparsity": _sparsity,
-    "viewfactor.scalar": _share,
-    "depth.variation": _variation,
-    "depth.range.label": _depth_label,
-    "depth.closest_object": _closest,
-    "spatial.distribution": _left,
-    "spatial.distribution.label": _side_label,
-    "segmentation.vertical_layout.entity": _top_entity,
-    "negation.absence": _absence,
-}
-"""subtype -> rule; a new subtype is a rule here and `generates` in the taxonomy"""
+    return validation, test

@@ -1,24 +1,17 @@
-"""Every question type of the study: its kind of answer, the metric it counts for, and the thresholds of the rules.
+"""Every question type of the study: its kind of answer, its closed set of answers, and the metric it counts for.
 
 Source: Ro, Kim, Yoon, "How Well Do Vision-Language Models Understand Cities?" (arXiv 2508.21565) and its public code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 AnswerKind = Literal["yes_no", "integer", "share", "number", "class", "depth_label", "side_label"]
+NUMERIC_KINDS: frozenset[AnswerKind] = frozenset({"integer", "share", "number"})
 ScoreKind = Literal["f1_yes", "f1_macro", "mae"]
-
-DOMINANT_SHARE = 0.5
-"""a factor dominates above this share of the pixels"""
-SPARSE_SHARE = 0.2
-"""a factor is sparse up to this share of the pixels"""
-MODERATE_DEPTH_M = 20.0
-HIGH_DEPTH_M = 40.0
-"""a scene's depth range is moderate above the first, high above the second, in metres"""
 
 FACTORS = ("building", "greenery", "sky")
 OBJECTS = ("bench", "bicycle", "bus", "car", "person", "stop sign", "traffic light", "tree", "truck")
@@ -68,49 +61,72 @@ class Subtype:
     answer_kind: AnswerKind
     metric: str
     """key of METRICS"""
-    generates: bool
-    """do we have a rule that asks it about rendered scenes?"""
-
-
-def _subtypes(rows: Iterable[tuple[str, str, AnswerKind, str, bool]]) -> dict[str, Subtype]:
-    return {row[0]: Subtype(*row) for row in rows}
+    answers: tuple[str, ...] | None
+    """the values that a gold answer may have, as the parser gives them; None where the set is open"""
+    written: tuple[str, ...] | None
+    """the same answers, in the same order, as our rows write them"""
 
 
 _SEEN, _REASONED = "perceptual", "reasoning"
-SUBTYPES: Mapping[str, Subtype] = _subtypes(
-    [
-        ("presence.binary", _SEEN, "yes_no", "object.presence", True),
-        ("count", _SEEN, "integer", "object.count", True),
-        ("viewfactor.dominance", _SEEN, "yes_no", "proportion.binary", True),
-        ("viewfactor.sparsity", _SEEN, "yes_no", "proportion.binary", True),
-        ("viewfactor.scalar", _SEEN, "share", "proportion.scalar", True),
-        ("depth.range", _SEEN, "yes_no", "depth.binary", False),
-        ("depth.variation", _SEEN, "yes_no", "depth.binary", True),
-        ("depth.range.label", _SEEN, "depth_label", "depth.categorical", True),
-        ("depth.average_per_object", _SEEN, "number", "depth.average_per_object", False),
-        ("depth.closest_object", _SEEN, "class", "depth.closest_object", True),
-        ("depth.foreground_presence", _SEEN, "yes_no", "depth.binary", False),
-        ("depth.background_presence", _SEEN, "yes_no", "depth.binary", False),
-        ("spatial.distribution", _SEEN, "yes_no", "layout.binary", True),
-        ("spatial.distribution.label", _SEEN, "side_label", "spatial.distribution.label", True),
-        ("segmentation.vertical_layout", _SEEN, "yes_no", "layout.binary", False),
-        ("segmentation.vertical_layout.entity", _SEEN, "class", "layout.top_entity", True),
-        ("scene.skyline_visibility", _SEEN, "yes_no", "layout.binary", False),
-        ("object.cooccurrence", _SEEN, "yes_no", "object.cooccurrence", False),
-        ("occlusion.binary", _SEEN, "yes_no", "occlusion.binary", False),
-        ("spatial.relation", _SEEN, "yes_no", "spatial.relation", False),
-        ("negation.absence", _REASONED, "yes_no", "compositional.negation", True),
-        ("negation.spatial_refute", _REASONED, "yes_no", "compositional.negation", False),
-        ("negation.conjunction", _REASONED, "yes_no", "compositional.negation", False),
-        ("negation.exclusion_choice", _REASONED, "class", "compositional.negation", False),
-        ("negation.composite_conjunction_1", _REASONED, "yes_no", "compositional.negation", False),
-        ("negation.composite_conjunction_2", _REASONED, "yes_no", "compositional.negation", False),
-        ("negation.composite_conjunction_3", _REASONED, "yes_no", "compositional.negation", False),
-        ("multi_hop.count_compare", _REASONED, "yes_no", "compositional.multi_hop", False),
-        ("multi_hop.which_is_more", _REASONED, "class", "compositional.multi_hop", False),
-        ("counterfactual.count_perturbation", _REASONED, "yes_no", "compositional.counterfactual", False),
-        ("counterfactual.absence_viewfactor", _REASONED, "yes_no", "compositional.counterfactual", False),
-        ("counterfactual.attribute_substitution", _REASONED, "yes_no", "compositional.counterfactual", False),
-        ("counterfactual.occlusion_movement", _REASONED, "yes_no", "compositional.counterfactual", False),
-    ]
+_CLOSED: Mapping[str, tuple[str, ...]] = {
+    "yes_no": ("yes", "no"),
+    "depth_label": DEPTH_LABELS,
+    "side_label": SIDE_LABELS,
+}
+_ANSWERS: Mapping[str, tuple[str, ...]] = {"multi_hop.which_is_more": ("person", "car")}
+_WRITTEN: Mapping[str, tuple[str, ...]] = {
+    "depth.range": ("Complex", "Simple"),
+    "multi_hop.which_is_more": ("people", "cars"),
+}
+
+
+def _subtype(name: str, qtype: str, kind: AnswerKind, metric: str) -> Subtype:
+    answers = _ANSWERS.get(name, _CLOSED.get(kind))
+    written = _WRITTEN.get(name, ("Yes", "No") if kind == "yes_no" else answers)
+    return Subtype(name, qtype, kind, metric, answers, written)
+
+
+_ROWS: tuple[tuple[str, str, AnswerKind, str], ...] = (
+    ("presence.binary", _SEEN, "yes_no", "object.presence"),
+    ("count", _SEEN, "integer", "object.count"),
+    ("viewfactor.dominance", _SEEN, "yes_no", "proportion.binary"),
+    ("viewfactor.sparsity", _SEEN, "yes_no", "proportion.binary"),
+    ("viewfactor.scalar", _SEEN, "share", "proportion.scalar"),
+    ("depth.range", _SEEN, "yes_no", "depth.binary"),
+    ("depth.variation", _SEEN, "yes_no", "depth.binary"),
+    ("depth.range.label", _SEEN, "depth_label", "depth.categorical"),
+    ("depth.average_per_object", _SEEN, "number", "depth.average_per_object"),
+    ("depth.closest_object", _SEEN, "class", "depth.closest_object"),
+    ("depth.foreground_presence", _SEEN, "yes_no", "depth.binary"),
+    ("depth.background_presence", _SEEN, "yes_no", "depth.binary"),
+    ("spatial.distribution", _SEEN, "yes_no", "layout.binary"),
+    ("spatial.distribution.label", _SEEN, "side_label", "spatial.distribution.label"),
+    ("segmentation.vertical_layout", _SEEN, "yes_no", "layout.binary"),
+    ("segmentation.vertical_layout.entity", _SEEN, "class", "layout.top_entity"),
+    ("scene.skyline_visibility", _SEEN, "yes_no", "layout.binary"),
+    ("object.cooccurrence", _SEEN, "yes_no", "object.cooccurrence"),
+    ("occlusion.binary", _SEEN, "yes_no", "occlusion.binary"),
+    ("spatial.relation", _SEEN, "yes_no", "spatial.relation"),
+    ("negation.absence", _REASONED, "yes_no", "compositional.negation"),
+    ("negation.spatial_refute", _REASONED, "yes_no", "compositional.negation"),
+    ("negation.conjunction", _REASONED, "yes_no", "compositional.negation"),
+    ("negation.exclusion_choice", _REASONED, "class", "compositional.negation"),
+    ("negation.composite_conjunction_1", _REASONED, "yes_no", "compositional.negation"),
+    ("negation.composite_conjunction_2", _REASONED, "yes_no", "compositional.negation"),
+    ("negation.composite_conjunction_3", _REASONED, "yes_no", "compositional.negation"),
+    ("multi_hop.count_compare", _REASONED, "yes_no", "compositional.multi_hop"),
+    ("multi_hop.which_is_more", _REASONED, "class", "compositional.multi_hop"),
+    ("counterfactual.count_perturbation", _REASONED, "yes_no", "compositional.counterfactual"),
+    ("counterfactual.absence_viewfactor", _REASONED, "yes_no", "compositional.counterfactual"),
+    ("counterfactual.attribute_substitution", _REASONED, "yes_no", "compositional.counterfactual"),
+    ("counterfactual.occlusion_movement", _REASONED, "yes_no", "compositional.counterfactual"),
 )
+SUBTYPES: Mapping[str, Subtype] = {row[0]: _subtype(*row) for row in _ROWS}
+
+CONVERSATION = "conversation"
+"""in the place of a subtype: a turn of a conversation that names none; it can be learnt from, but nothing scores it"""
+
+
+def scored_name(subtype: str) -> str:
+    """The subtype that scores a row: a paraphrase scores as what it rephrases."""
+    return subtype.removeprefix("paraphrase.from_")
