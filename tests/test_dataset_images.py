@@ -10,9 +10,8 @@ from random import Random
 import pytest
 from PIL import Image
 
-from urbanvlm.dataset.images import check_images, open_image, resolve_image
+from urbanvlm.dataset.images import image_faults, open_image, resolve_image
 from urbanvlm.errors import UserError
-from urbanvlm.records import Example
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
 
@@ -27,10 +26,6 @@ def images(tmp_path: Path) -> Path:
         picture.save(folder / name)
     picture.save(tmp_path / "secret.png")
     return folder
-
-
-def example(image_id: str) -> Example:
-    return Example(f"{image_id}#0", image_id, "p", "?", "Yes", "perceptual", "presence.binary")
 
 
 def near(pixel: object, colour: tuple[int, int, int]) -> bool:
@@ -53,9 +48,9 @@ def test_the_extension_may_be_missing(images: Path, image_id: str) -> None:
     ["", ".", "..", "../secret.png", "../secret", "street/../../secret.png", "/etc/passwd", "a\0b", "..\\secret.png"],
 )
 def test_an_id_cannot_leave_the_folder(images: Path, image_id: str) -> None:
-    for look in (lambda: resolve_image(images, image_id), lambda: check_images([example(image_id)], images)):
-        with pytest.raises(UserError, match="not a path inside the image folder"):
-            look()
+    with pytest.raises(UserError, match="not a path inside the image folder"):
+        resolve_image(images, image_id)
+    assert [(index, code) for index, code, _ in image_faults(["a", image_id], images)] == [(1, "image-outside")]
 
 
 def test_an_absolute_path_into_the_folder_is_refused_too(images: Path) -> None:
@@ -87,10 +82,17 @@ def test_a_missing_picture_is_named_with_its_folder(images: Path, image_id: str)
     assert image_id in str(error.value)
 
 
-def test_the_first_of_many_that_is_wrong(images: Path) -> None:
-    check_images([example(name) for name in ("a", "b.jpeg", "c", "d", "street/e.png", "a")], images)
-    with pytest.raises(UserError, match=r"zzz\.png: no such picture"):
-        check_images([example("a"), example("zzz.png")], images)
+def test_all_of_many_that_are_wrong(images: Path) -> None:
+    assert list(image_faults(["a", "b.jpeg", "c", "d", "street/e.png", "a"], images)) == []
+    (images / "b.jpeg").write_bytes(b"no picture")
+    found = list(image_faults(["a", "zzz.png", "b", "yyy"], images))
+    assert [(index, code) for index, code, _ in found] == [
+        (1, "missing-image"),
+        (2, "broken-image"),
+        (3, "missing-image"),
+    ]
+    assert "zzz.png: no such picture" in found[0][2] and "b.jpeg: is not a whole picture" in found[1][2]
+    assert [code for _, code, _ in image_faults(["b", "yyy"], images, decode=False)] == ["missing-image"]
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "c.png", "d.webp"])
@@ -99,9 +101,9 @@ def test_a_truncated_picture_is_refused_early_and_late(images: Path, name: str) 
     picture.save(images / name)
     data = (images / name).read_bytes()
     (images / name).write_bytes(data[: len(data) // 2])
-    for look in (lambda: open_image(images, name), lambda: check_images([example(name)], images)):
-        with pytest.raises(UserError, match=rf"{name}: is not a whole picture"):
-            look()
+    with pytest.raises(UserError, match=rf"{name}: is not a whole picture"):
+        open_image(images, name)
+    assert [code for _, code, _ in image_faults([name], images)] == ["broken-image"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])

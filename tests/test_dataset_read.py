@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from urbanvlm.dataset.images import check_images
+from urbanvlm.dataset.images import image_faults
+from urbanvlm.dataset.prompts import load_prompts
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
@@ -139,6 +140,95 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
         read_examples(tmp_path)
 
 
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    for name, text in (("a.jsonl", json.dumps(ROW) + "\r\n" + json.dumps(ROW)), ("a.json", json.dumps([ROW, ROW]))):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+        assert [example.id for example in read_examples(tmp_path / name)] == ["a.jpg#0", "a.jpg#1"]
+
+
+def test_many_rows_are_all_read_in_order(write: Write) -> None:
+    """More than are held at once."""
+    rows = [{**ROW, "image_id": f"image_{n}_heading0.jpg", "question": f"Question {n}?"} for n in range(1500)]
+    assert [example.question for example in read_examples(write(rows))] == [row["question"] for row in rows]
+
+
+# ---- conversations
+
+
+def turns(*texts: str) -> list[dict[str, str]]:
+    return [{"from": ("human", "gpt")[n % 2], "value": text} for n, text in enumerate(texts)]
+
+
+def test_a_conversation_of_one_turn(write: Write) -> None:
+    record = {"id": "c1", "image": "street/a.jpg", "conversations": turns("<image>\nIs there a car?", "Yes")}
+    (example,) = read_examples(write([{**record, "subtype": "presence.binary", "object": "car", "source": "x"}]))
+    assert example == Example(
+        id="c1",
+        image_id="street/a.jpg",
+        place="a",
+        question="Is there a car?",
+        answer="Yes",
+        qtype="perceptual",
+        subtype="presence.binary",
+        extra={"object": "car", "source": "x"},
+    )
+    assert parse_gold(example) == "yes"
+
+
+def test_each_turn_is_an_example(write: Write) -> None:
+    said = turns("What is nearest?\n<image>", "car", "How many are there?", "2", "Tell me more.", "A quiet street.")
+    said[0] |= {"subtype": "depth.closest_object"}
+    said[2] |= {"subtype": "paraphrase.from_count", "object": "car", "qtype": "own"}
+    record = {"id": 7, "image": "image_3_heading0.jpg", "conversations": said, "place": "corner"}
+    first, second, third = read_examples(write([record]))
+    assert [e.id for e in (first, second, third)] == ["7#0", "7#1", "7#2"]
+    assert (first.question, first.answer, first.subtype) == ("What is nearest?", "car", "depth.closest_object")
+    assert (second.scored_subtype, second.qtype, second.extra) == ("count", "own", {"object": "car"})
+    assert {e.place for e in (first, second, third)} == {"corner"}
+    assert (third.subtype, third.qtype) == ("conversation", "conversation")
+
+
+def test_a_turn_without_a_subtype_is_learnt_from_but_not_scored(write: Write) -> None:
+    record = {"image": "a.jpg", "conversations": turns("Describe the street.", "A quiet one.", "And the sky?", "Grey.")}
+    examples = read_examples(write([record, {**ROW}]))
+    assert [e.id for e in examples] == ["a.jpg#0", "a.jpg#1", "a.jpg#2"]
+    for example in examples[:2]:
+        with pytest.raises(UserError, match="unknown subtype 'conversation'"):
+            parse_gold(example)
+    assert parse_gold(examples[2]) == "yes"
+    prompts = load_prompts(None)
+    assert prompts.render(examples[0], False) == "Describe the street."
+    assert prompts.target(examples[0], False) == "A quiet one."
+
+
+CONVERSATION_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "no image": ({"image": None}, "image is missing"),
+    "several images": ({"image": ["a.jpg", "b.jpg"]}, "image must be text"),
+    "no turns": ({"conversations": []}, "must be a list of turns"),
+    "no list": ({"conversations": "hello"}, "must be a list of turns"),
+    "no answer": ({"conversations": turns("One?", "Yes", "Two?")}, "the last question has no answer"),
+    "wrong order": ({"conversations": turns("One?", "Yes")[::-1]}, "turn 0 must be from human"),
+    "a turn without a value": ({"conversations": [*turns("One?"), {"from": "gpt"}]}, "turn 1 has no value"),
+    "a turn that is text": ({"conversations": ["One?", "Yes"]}, "turn 0 must be from human"),
+    "nothing but the picture": (
+        {"conversations": turns("<image>\n", "Yes")},
+        "question must be text that is not blank",
+    ),
+    "unknown subtype": ({"subtype": "cuont"}, "did you mean count"),
+    "a list of subtypes": ({"subtype": ["count"]}, "subtype must be text"),
+    "image outside": ({"image": "../a.jpg"}, "not a path inside the image folder"),
+}
+
+
+@pytest.mark.parametrize("fault", CONVERSATION_FAULTS)
+def test_a_faulty_conversation_is_named(write: Write, fault: str) -> None:
+    change, message = CONVERSATION_FAULTS[fault]
+    path = write([ROW, {"id": "c", "image": "a.jpg", "conversations": turns("One?", "Yes"), **change}])
+    with pytest.raises(UserError, match=message) as error:
+        read_examples(path)
+    assert str(error.value).startswith(f"{path}:2: " if path.suffix == ".jsonl" else f"{path}: item 1: ")
+
+
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(lambda text: text.strip())
 
 
@@ -171,7 +261,7 @@ def test_the_questions_about_photographs() -> None:
     """They can be scored, and both pictures are among those that scikit-learn ships."""
     examples = read_examples(PHOTOS)
     images = Path(str(resources.files("sklearn") / "datasets" / "images"))
-    check_images(examples, images)
+    assert list(image_faults([e.image_id for e in examples], images)) == []
     assert {e.image_id for e in examples} == {"china.jpg", "flower.jpg"}
     assert all(parse_gold(e) is not None for e in examples)
     assert {e.answer for e in examples} >= {"Yes", "No"}
