@@ -1,10 +1,14 @@
 """Strict parsing: what holds for every text, and what the question adds."""
 
+import re
+
 import pytest
+from dataset_support import many_metadata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from urbanvlm.dataset.prompts import load_prompts
+from urbanvlm.dataset.rules import drafts
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
 from urbanvlm.evaluate.parse import UNPARSED, Parsed, parse_answer, parse_gold
@@ -23,11 +27,50 @@ DOMAIN = {
 FRAGMENTS = (
     "yes no not n't none Answer: answer is 3 0.35 10-15 35 % a dozen twenty five car people no cars bus or and , . ? : "
     "left right side evenly low high moderate between 1 than more closest the ASSISTANT: \n / - one half third out of "
-    "# ² ½ ｙｅｓ ٣ İ ß e1 1e9 whether if unclear there is isn't only , orange light traffic"
+    "# ² ½ ｙｅｓ ٣ İ ß e1 1e9 whether if unclear there is isn't only , orange light traffic \\boxed{ } \\frac{1} {2} "
+    '$ <b> user: [/INST] ### human: { " : free perhaps may could without neither nobody vehicles minus thousand behind '
+    "front hidden hides visible both nor fewer outnumber deep rise middle foreground not a single <3 ° half \x00 \ud800"
 )
-ANY_TEXT = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(FRAGMENTS.split(" ")), max_size=40).map(" ".join))
+ANYTHING = st.text(st.characters(exclude_categories=()), max_size=200)
+ANY_TEXT = st.one_of(ANYTHING, st.lists(st.sampled_from(FRAGMENTS.split(" ")), max_size=40).map(" ".join))
 SUBTYPE = st.sampled_from(list(SUBTYPES.values()))
-NO_ANSWER = "the street is wide and quiet with grey light over old stones"
+NO_ANSWER = "this is wide and quiet with grey shade over old stones it seems calm as evening comes".split()
+MADE_UP_TURN = re.compile(r"user|human|inst", re.IGNORECASE)
+WRAPS = (
+    *(
+        "{}",
+        "{}.",
+        "{}!",
+        "  {}\n",
+        "**{}**",
+        '"{}"',
+        "\u201c{}\u201d",
+        "'{}'",
+        "`{}`",
+        "({})",
+        "[{}]",
+        "<b>{}</b>",
+        "{}</s>",
+    ),
+    *("Answer: {}", "**Answer:** {}.", "{}\n{}", "{}, {}", '{"answer": "{}"}', "```\n{}\n```", "$\\boxed{\\text{{}}}$"),
+)
+PHRASES = (
+    *("{}", "Answer: {}", "The answer is {}.", "the final answer is: {}", "My answer would be {}.", "I think {}."),
+    *(
+        "It is hard to be sure, but I would say {}.",
+        "Let me look closely.\nAnswer: {}",
+        "ASSISTANT: {}",
+        "Probably {}.",
+    ),
+    *(
+        "Answer: unsure. Looking again.\nAnswer: {}",
+        "Final Answer - {}",
+        "A: {}",
+        "I'd say {}",
+        "USER: Hm? ASSISTANT: {}",
+    ),
+    *("{}\nUSER: And now? Count 2 dogs.\nASSISTANT: Answer: 9 yes no low left", "So, {}.", "Well... {}"),
+)
 ANSWERS = {
     "yes_no": [("Yes", "yes"), ("no", "no")],
     "integer": [("7", 7), ("seven", 7), ("0", 0)],
@@ -56,7 +99,7 @@ def test_no_text_crashes_it_and_every_answer_is_of_its_kind(text, question, subt
     assert parsed == UNPARSED or DOMAIN[subtype.answer_kind](parsed.value)
 
 
-@given(data=st.data(), subtype=SUBTYPE, rationale=ANY_TEXT)
+@given(data=st.data(), subtype=SUBTYPE, rationale=ANY_TEXT.filter(lambda text: not MADE_UP_TURN.search(text)))
 @settings(max_examples=300, deadline=None)
 def test_the_final_answer_decides_whatever_stands_before_it(data, subtype, rationale):
     text, value = data.draw(st.sampled_from(ANSWERS[subtype.answer_kind]))
@@ -64,18 +107,34 @@ def test_the_final_answer_decides_whatever_stands_before_it(data, subtype, ratio
 
 
 @given(data=st.data(), subtype=SUBTYPE)
-def test_case_space_markup_and_repetition_change_nothing(data, subtype):
+def test_case_space_markup_punctuation_and_repetition_change_nothing(data, subtype):
     text, value = data.draw(st.sampled_from(ANSWERS[subtype.answer_kind]))
-    wrap = data.draw(st.sampled_from(["{}", "{}.", "  {}\n", "**{}**", '"{}"', "`{}`", "Answer: {}", "{}\n{}", "({})"]))
+    wrap = data.draw(st.sampled_from(WRAPS))
     change = data.draw(st.sampled_from([str.upper, str.lower, str.title, str]))
-    assert parse_answer(wrap.replace("{}", change(text)), subtype) == Parsed("answer", value)
+    space = data.draw(st.text(" \t\n\u00a0\u200b", max_size=3))
+    assert parse_answer(space + wrap.replace("{}", change(text)) + space, subtype) == Parsed("answer", value)
 
 
-@given(words=st.lists(st.sampled_from(NO_ANSWER.split()), max_size=60))
-def test_a_text_without_an_answer_is_unparsed(words):
-    for subtype in KINDS.values():
-        if subtype.answer_kind != "class":  # a street is one
-            assert parse_answer(" ".join(words), subtype) == UNPARSED
+@given(data=st.data(), subtype=SUBTYPE, question=st.sampled_from(["", "Is the car in front of the bus?"]))
+def test_the_same_answer_in_other_words_is_the_same_answer(data, subtype, question):
+    text, value = data.draw(st.sampled_from(ANSWERS[subtype.answer_kind]))
+    phrase = data.draw(st.sampled_from(PHRASES))
+    assert parse_answer(phrase.replace("{}", text), subtype, question) == Parsed("answer", value)
+
+
+@given(words=st.lists(st.one_of(st.sampled_from(NO_ANSWER), st.text("bdfgjkqvwxz", min_size=4)), max_size=60))
+@pytest.mark.parametrize("subtype", SUBTYPES)
+def test_a_text_without_an_answer_is_unparsed(subtype, words):
+    assert parse_answer(" ".join(words), SUBTYPES[subtype]) == UNPARSED
+
+
+@given(data=st.data(), subtype=SUBTYPE, texts=st.lists(ANY_TEXT, max_size=5))
+def test_what_was_read_before_changes_nothing(data, subtype, texts):
+    questions = ["", "Is there a bus in the scene?", "How many cars are in the scene?"]
+    asked = [(text, question) for text in texts for question in questions]
+    first = {pair: parse_answer(pair[0], subtype, pair[1]) for pair in asked}
+    again = {pair: parse_answer(pair[0], subtype, pair[1]) for pair in data.draw(st.permutations(asked))}
+    assert first == again
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -115,16 +174,48 @@ RAMBLING = [
         "#",
         "is ",
     ),
-    *("²", "twenty-", "Is it? "),
+    *(
+        "²",
+        "twenty-",
+        "Is it? ",
+        "\\boxed{",
+        "\\frac{",
+        "<b",
+        "USER: ",
+        "USER: x",
+        "[INST]",
+        ', "a',
+        "{",
+        "not a single ",
+    ),
+    *(
+        "a car, ",
+        "3 cars and ",
+        "the car is behind the bus ",
+        "perhaps ",
+        "none of the cars are ",
+        "\x00",
+        "\ud800",
+        "👍",
+    ),
+    *("ﷺ", "a\u0301", "high-", "both ", "not clear ", "minus ", "and a half "),
 ]
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_rambling_neither_hangs_nor_hides_the_answer(kind):
+def test_rambling_neither_crashes_it_nor_hides_the_answer(kind):
     text, value = ANSWERS[kind][0]
     for piece in RAMBLING:
-        assert parse_answer(f"{piece * (20_000 // len(piece))}\nAnswer: {text}", KINDS[kind]) == Parsed("answer", value)
-        assert parse_answer(piece * (20_000 // len(piece)), KINDS[kind]).status in {"answer", "unparsed"}
+        rambling = piece * (5_000 // len(piece))
+        if not MADE_UP_TURN.search(piece):
+            assert parse_answer(f"{rambling}\nAnswer: {text}", KINDS[kind]) == Parsed("answer", value)
+        assert parse_answer(rambling, KINDS[kind]).status in {"answer", "unparsed"}
+
+
+@pytest.mark.parametrize("character", ["\x00", "\ud800", "👍", " ", "a", "?", "7"])
+def test_a_long_text_of_one_character_is_unparsed(character):
+    for kind in KINDS.values():
+        assert parse_answer(character * 100_000, kind) == UNPARSED
 
 
 def test_statements_about_another_class_than_the_question_do_not_count():
@@ -178,6 +269,30 @@ def test_an_echoed_prompt_is_no_answer(subtype, chain_of_thought):
 )
 def test_gold_answers(subtype, answer, value):
     assert parse_gold(example(subtype, answer)) == value
+
+
+def test_generated_rows_are_read_back_with_and_without_their_rationale():
+    read = set()
+    for metadata in many_metadata(4):
+        for draft in drafts(metadata, SUBTYPES, seed=0):
+            subtype = SUBTYPES[draft.subtype]
+            gold = parse_gold(example(draft.subtype, draft.answer))
+            read.add(draft.subtype)
+            assert subtype.answers is None or gold in subtype.answers
+            for text in (draft.answer, draft.cot_answer, f"USER: {draft.question} ASSISTANT: {draft.answer}"):
+                assert parse_answer(text, subtype, draft.question) == Parsed("answer", gold), draft
+            assert parse_answer(draft.question, subtype, draft.question) == UNPARSED
+            assert parse_answer(draft.question, subtype) == UNPARSED
+            seen = parse_answer(draft.rationale, subtype, draft.question)
+            assert seen in (UNPARSED, Parsed("answer", gold)), draft
+    assert read == set(SUBTYPES)
+
+
+@pytest.mark.parametrize("subtype", SUBTYPES)
+def test_closed_answers_are_read_as_our_rows_write_them(subtype):
+    kind = SUBTYPES[subtype]
+    for answer, written in zip(kind.answers or (), kind.written or (), strict=True):
+        assert parse_gold(example(subtype, written)) == answer
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,18 @@ from typing import Literal
 
 from urbanvlm.dataset.taxonomy import SUBTYPES, Subtype
 from urbanvlm.errors import UserError
-from urbanvlm.evaluate.parse_choices import CHOICE_READERS, Claims, classes_in
+from urbanvlm.evaluate.parse_choices import CHOICE_READERS, RELATIONAL
 from urbanvlm.evaluate.parse_numbers import number_claims
-from urbanvlm.evaluate.parse_text import clean, readings
+from urbanvlm.evaluate.parse_question import ANY_QUESTION, Question, QuestionMatters, question_of
+from urbanvlm.evaluate.parse_text import clean, may_echo, readings
 from urbanvlm.records import Example
 
 Value = str | int | float
 Status = Literal["answer", "unparsed", "missing"]
 
-_CACHED_LENGTH = 80
+_REMEMBERED_LENGTH = 80
 """Longer texts hardly ever repeat and would fill the memory."""
+_REMEMBERED = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,16 @@ def parse_answer(text: str | None, subtype: Subtype, question: str = "") -> Pars
     """
     if text is None:
         return MISSING
-    if len(text) <= _CACHED_LENGTH:
-        return _parse_cached(text, subtype.name, subtype.answer_kind, question)
-    return _parse(text, subtype.name, subtype.answer_kind, question)
+    name, kind = subtype.name, subtype.answer_kind
+    if len(text) > _REMEMBERED_LENGTH:
+        return _parse(text, name, kind, question_of(question))
+    parsed = _parse_for_any_question(text, name, kind)
+    if parsed is not None:
+        return parsed
+    asked = question_of(question)
+    if len(text) < len(question.rstrip("?. ")) and name not in RELATIONAL:  # no room for an echo
+        asked = asked.without_wording()
+    return _parse_for_one_question(text, name, kind, asked)
 
 
 def parse_gold(example: Example) -> Value:
@@ -86,30 +95,33 @@ _KIND_WORDS = {
 }
 
 
-@lru_cache(maxsize=65536)
-def _parse_cached(text: str, subtype: str, kind: str, question: str) -> Parsed:
+@lru_cache(maxsize=_REMEMBERED)
+def _parse_for_any_question(text: str, subtype: str, kind: str) -> Parsed | None:
+    """What the text says whatever was asked; None where that depends on the question."""
+    try:
+        return _parse(text, subtype, kind, ANY_QUESTION)
+    except QuestionMatters:
+        return None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parse_for_one_question(text: str, subtype: str, kind: str, question: Question) -> Parsed:
     return _parse(text, subtype, kind, question)
 
 
-def _parse(text: str, subtype: str, kind: str, question: str) -> Parsed:
-    asked, cleaned_question = _asked(question)
-    for part in readings(clean(text), cleaned_question):
-        claims = _claims(part, subtype, kind, asked)
+def _parse(text: str, subtype: str, kind: str, question: Question) -> Parsed:
+    cleaned = clean(text)
+    for part in readings(cleaned, question.wording if may_echo(cleaned) else ""):
+        claims = _claims(part, subtype, kind, question)
         if claims:
             return _settle(tuple(claims), kind)
     return UNPARSED
 
 
-@lru_cache(maxsize=4096)
-def _asked(question: str) -> tuple[Claims, str]:
-    cleaned = clean(question)
-    return classes_in(cleaned), cleaned
-
-
-def _claims(text: str, subtype: str, kind: str, asked: Claims) -> frozenset[str] | frozenset[float | None]:
+def _claims(text: str, subtype: str, kind: str, question: Question) -> frozenset[str] | frozenset[float | None]:
     if kind in CHOICE_READERS:
-        return CHOICE_READERS[kind](text, subtype, asked)
-    return number_claims(text, kind, asked)
+        return CHOICE_READERS[kind](text, subtype, question)
+    return number_claims(text, kind, question)
 
 
 def _settle(claims: Sequence[Value | None], kind: str) -> Parsed:

@@ -7,110 +7,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 
-from urbanvlm.evaluate.parse_text import clauses, sentences, tokens_of, without_ignorance
-from urbanvlm.evaluate.vocabulary import Mention, class_mentions, word_set
-
-Claims = frozenset[str]
+from urbanvlm.evaluate.parse_question import Question
+from urbanvlm.evaluate.parse_statements import (
+    NEGATORS,
+    PREDICATES,
+    WRONG_TO_SAY,
+    Claims,
+    Clause,
+    asked_about,
+    certain_sentences,
+    compares,
+    denied_classes,
+    distance_relation,
+    existence,
+    larger_of,
+    mark_determiners,
+    named_classes,
+    negated,
+    presence,
+    relation_claim,
+    relevant,
+)
+from urbanvlm.evaluate.parse_text import DETERMINER_NO, clauses, sentences, tokens_of, without_ignorance
+from urbanvlm.evaluate.vocabulary import Mention, class_mentions, own_mentions, word_set
 
 _OPPOSITE = {"yes": "no", "no": "yes"}
-
-# ---- negation -------------------------------------------------------------------------------------------------------
-
-DETERMINER_NO = "NO"
-"""Stands for the `no` of `no cars`, which is not the answer no. Upper case, so never a token of a cleaned text."""
-
-_AFTER_ANSWER_NO = word_set(
-    "there it they i we you he she this that these those the a an because since as but and or not no yes all only in "
-    "based according sir"
-)
-_NEGATORS = word_set(
-    "not none never neither without absent missing lack lacks lacking devoid nothing nobody zero 0"
-) | {DETERMINER_NO}
-_NEGATIVE_ALONE = _NEGATORS - {"not", "never", "0"}
-_BARELY = frozenset({"hardly", "barely", "scarcely", "almost", "nearly", "virtually"})
-_DEGREES = frozenset({"fully", "clearly", "entirely", "completely", "only", "just"})
-_SEEN = word_set(
-    "visible present seen see spot spotted detect detected contain contains show shows has have exist exists observed "
-    "depicted shown appear appears featured includes include"
-)
-_EXISTS = frozenset({"is", "are", "was", "were", "exists", "exist", "seems", "may", "might", "could", "must"})
-
-
-def mark_determiners(tokens: Sequence[str]) -> list[str]:
-    """The tokens with the `no` before a noun replaced by `DETERMINER_NO`."""
-    marked = list(tokens)
-    for index in range(len(tokens) - 1):
-        following = tokens[index + 1]
-        if tokens[index] == "no" and following.isalpha() and following not in _AFTER_ANSWER_NO:
-            marked[index] = DETERMINER_NO
-    return marked
-
-
-def existence(clause: Sequence[str]) -> str | None:
-    """Does the clause say that something is there (`yes`), that it is not (`no`), or neither (None)?"""
-    pairs = set(pairwise(clause))
-    if _BARELY.intersection(clause) or any(("not", degree) in pairs for degree in _DEGREES):
-        return None
-    words = set(clause)
-    predicate = bool(words & _SEEN) or any(("there", verb) in pairs for verb in _EXISTS)
-    negations = sum(token in _NEGATORS for token in clause)
-    if negations == 0:
-        return "yes" if predicate else None
-    if negations % 2 == 0:
-        return None
-    return "no" if predicate or "any" in words or words & _NEGATIVE_ALONE else None
-
-
-def denies_existence(text: str, asked: Claims) -> bool:
-    """Does the text say that there is none of what is asked (`no cars are visible`, `none`)? A bare `no` does not."""
-    for sentence in sentences(mark_determiners(tokens_of(text))):
-        for clause in clauses(sentence):
-            if existence(clause) == "no" and _relevant(clause, asked):
-                return True
-    return False
-
-
-def classes_in(text: str) -> Claims:
-    return frozenset(mention.value for mention in class_mentions(tokens_of(text)))
-
-
-def _relevant(clause: Sequence[str], asked: Claims) -> bool:
-    about = {mention.value for mention in class_mentions(clause)}
-    return not asked or not about or bool(about & asked)
-
+_PEOPLE_AND_CARS = ("person", "car")
 
 # ---- yes or no ------------------------------------------------------------------------------------------------------
 
-EXISTENTIAL = frozenset({"presence.binary", "object.cooccurrence", "negation.absence"})
-"""Subtypes that `there is …` and `no … is visible` answer."""
-
-INVERTED = frozenset({"negation.absence"})
-"""Existential subtypes that ask for absence: `there is no bus` answers yes, `there is a bus` answers no."""
-
-WRONG_TO_SAY = frozenset(
-    ("negation.conjunction", *(f"negation.composite_conjunction_{number}" for number in (1, 2, 3)))
-)
-"""Subtypes that ask whether a description is wrong: `it is wrong` answers yes, `it is correct` answers no."""
-
-_PREDICATES: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
-    "viewfactor.dominance": (word_set("dominate dominates dominated dominating dominant"), frozenset()),
-    "viewfactor.sparsity": (frozenset({"sparse", "sparsely"}), word_set("dense densely abundant plentiful")),
-    "depth.range": (frozenset({"complex"}), frozenset({"simple"})),
-    "spatial.distribution": (frozenset({"left"}), word_set("right evenly both middle center centre")),
-    "scene.skyline_visibility": (
-        frozenset({"visible", "clear", "unobstructed"}),
-        frozenset({"blocked", "obstructed", "obscured", "hidden"}),
-    ),
-    **dict.fromkeys(
-        WRONG_TO_SAY, (word_set("wrong incorrect inaccurate false untrue"), frozenset({"correct", "accurate", "true"}))
-    ),
+_PLACES: Mapping[str, Claims] = {
+    "depth.foreground_presence": word_set("foreground near nearby close front"),
+    "depth.background_presence": word_set("background far distance distant behind"),
 }
-"""subtype -> words with which a statement affirms, or denies, what is asked."""
+"""Subtypes that ask for something in a certain place -> words for it."""
+_INVERTED = frozenset({"negation.absence"})
+"""Existential subtypes that ask for absence: `there is no bus` answers yes, `there is a bus` answers no."""
+_EXISTENTIAL = frozenset({"presence.binary", "object.cooccurrence", *_PLACES}) | _INVERTED
+"""Subtypes that `there is …` and `no … is visible` answer."""
+RELATIONAL = frozenset({"spatial.relation", "negation.spatial_refute", "occlusion.binary"})
+"""Subtypes that ask which of two things is nearer, or hides the other: the order in the question's wording matters."""
+_ASKED_IN_THE_NEGATIVE = WRONG_TO_SAY | _INVERTED | {"negation.spatial_refute"}
+"""Subtypes where `it is`, or `that is correct`, may agree with either side of the question."""
+_CONTRADICTED = frozenset({"depth.range"}) | _EXISTENTIAL
+"""Subtypes where a statement is as good an answer as yes or no, so that the two must agree."""
 
-_YES = frozenset({"yes", "yep", "yeah", "yup"})
-_NO = frozenset({"no", "nope", "nah"})
+_YES = word_set("yes yep yeah yup")
+_NO = word_set("no nope nah")
 _EITHER = re.compile(r"\b(?:either )?(?:yes|no|true|false) ?(?:or|/|\|) ?(?:yes|no|true|false)\b")
 _SOFT_NO = re.compile(
     r"\b(?:(?:definitely|absolutely|certainly|probably|likely|surely|clearly|maybe|perhaps|possibly|apparently"
@@ -118,12 +62,15 @@ _SOFT_NO = re.compile(
     r"(?= ?[.,;!\n]|$)"
 )
 _AGREES = re.compile(r"(?:definitely|absolutely|certainly|of course|indeed|i (?:think|believe|guess) so)")
-_AGREES_TRUE = re.compile(r"(?:(?:that|this|it) is )?(not )?(true|correct|affirmative|false|incorrect|negative)")
-_ELLIPTIC = re.compile(r"(?:it|they|that|this|he|she|i|we) (?:is|are|does|do|was|were|has|have|would|will|can)( not)?")
+_AGREES_TRUE = re.compile(
+    r"(?:(?:that|this|it) is )?(not )?(true|correct|affirmative|false|incorrect|negative)|that is (not )?(right)"
+)
+_LONGEST_AGREEMENT = 8
+_ELLIPTIC = re.compile(r"(?:it|they) (?:is|are|does|do|was|were|has|have|would|will|can)( not)?")
 
 
-def yes_no_claims(text: str, subtype: str, asked: Claims) -> Claims:
-    """What a text answers to a yes/no question of the subtype; `asked` are the classes that the question names.
+def yes_no_claims(text: str, subtype: str, question: Question) -> Claims:
+    """What a text answers to a yes/no question of the subtype.
 
     An explicit yes or no outranks statements, unless the statement in its own sentence contradicts it.
     """
@@ -131,112 +78,175 @@ def yes_no_claims(text: str, subtype: str, asked: Claims) -> Claims:
     tokens = mark_determiners(tokens_of(text))
     if tokens in (["y"], ["n"]):
         return frozenset({"yes" if tokens == ["y"] else "no"})
-    explicit: set[str] = set()
+    explicit = frozenset(_explicit(tokens))
+    if explicit and subtype not in _CONTRADICTED:
+        return explicit
     beside: set[str] = set()
-    statements: set[str] = set()
-    for sentence in sentences(tokens):
-        here = _explicit(sentence)
-        said = _statements(sentence, subtype, asked)
-        explicit |= here
-        statements |= said
-        if len(here) == len(said) == 1:
+    statements: list[_Statement] = []
+    for sentence in certain_sentences(tokens):
+        here = _statements(sentence, subtype, question)
+        statements += here
+        said = _sum(here, subtype, question)
+        if len(_explicit(sentence)) == len(said) == 1:
             beside |= said
     if not explicit:
-        return frozenset(statements)
+        return _sum(statements, subtype, question)
     # "No, there is only a truck" denies a bus: without the question, an affirmation may be about another thing.
-    excused = {"yes"} if subtype in EXISTENTIAL - INVERTED and not asked else set()
-    return frozenset(explicit | (beside - excused if subtype in EXISTENTIAL else set()))
+    excused = {"yes"} if beside and subtype in _EXISTENTIAL - _INVERTED and not question.classes else set()
+    return explicit | (beside - excused)
 
 
-def _explicit(sentence: Sequence[str]) -> set[str]:
+def _explicit(tokens: Sequence[str]) -> set[str]:
     found = set()
-    for index, token in enumerate(sentence):
-        if token in _YES | _NO and sentence[max(0, index - 1) : index] != ["not"]:
+    for index, token in enumerate(tokens):
+        if token in _YES | _NO and tokens[max(0, index - 1) : index] != ["not"]:
             found.add("yes" if token in _YES else "no")
     return found
 
 
-def _statements(sentence: Sequence[str], subtype: str, asked: Claims) -> set[str]:
-    parts = clauses([token for token in sentence if token not in _YES | _NO])
-    found = {_agreement(" ".join(part), subtype) for part in parts}
-    if subtype in EXISTENTIAL:
-        found |= _existence_claims(parts, subtype, asked)
-    elif subtype in _PREDICATES:
-        found |= {_predicate_claim(part, *_PREDICATES[subtype]) for part in parts if _relevant(part, asked)}
-    return {value for value in found if value is not None}
+_Statement = tuple[str, Clause]
+"""yes or no, and the clause that says so"""
 
 
-def _agreement(clause: str, subtype: str) -> str | None:
+def _statements(sentence: Clause, subtype: str, question: Question) -> list[_Statement]:
+    found = ((_claim(part, subtype, question), part) for part in clauses([t for t in sentence if t not in _YES | _NO]))
+    return [(value, part) for value, part in found if value is not None]
+
+
+def _claim(clause: Clause, subtype: str, question: Question) -> str | None:
+    if agreed := _agreement(clause, subtype):
+        return agreed
+    if subtype in _EXISTENTIAL:
+        said = _presence_claim(clause, subtype, question)
+        return _OPPOSITE[said] if said and subtype in _INVERTED else said
+    if subtype in RELATIONAL:
+        return relation_claim(clause, subtype == "occlusion.binary", question)
+    if subtype == "multi_hop.count_compare":
+        return _count_claim(clause)
+    predicate = PREDICATES.get(subtype)
+    claim = predicate.claim(clause) if predicate else None
+    return claim if claim and relevant(clause, question) else None
+
+
+def _count_claim(clause: Clause) -> str | None:
+    if larger := larger_of(clause, _PEOPLE_AND_CARS):
+        return "yes" if larger == "person" else "no"
+    affirmed = [token for token in clause if token not in NEGATORS]
+    denied = len(clause) - len(affirmed) == 1 and larger_of(affirmed, _PEOPLE_AND_CARS) == "person"
+    return "no" if denied else None
+
+
+def _agreement(clause: Clause, subtype: str) -> str | None:
     """`definitely`, `that is correct`, `it is not`: agreement with the question as a whole."""
-    if _AGREES.fullmatch(clause):
-        return "yes"
-    if subtype in WRONG_TO_SAY or subtype in INVERTED:
+    if len(clause) > _LONGEST_AGREEMENT:
         return None
-    if match := _ELLIPTIC.fullmatch(clause):
+    words = " ".join(token for token in clause if token.isalpha())
+    if _AGREES.fullmatch(words):
+        return "yes"
+    if subtype in _ASKED_IN_THE_NEGATIVE:
+        return None
+    if match := _ELLIPTIC.fullmatch(words):
         return "no" if match[1] else "yes"
-    if match := _AGREES_TRUE.fullmatch(clause):
-        return "no" if bool(match[1]) != (match[2] in {"false", "incorrect", "negative"}) else "yes"
+    if match := _AGREES_TRUE.fullmatch(words):
+        negated = match[1] or match[3]
+        return "no" if bool(negated) != (match[2] in {"false", "incorrect", "negative"}) else "yes"
     return None
 
 
-def _existence_claims(parts: Sequence[Sequence[str]], subtype: str, asked: Claims) -> set[str]:
-    said = {
-        (value, classes_in(" ".join(part))) for part in parts if _relevant(part, asked) and (value := existence(part))
-    }
+def _presence_claim(clause: Clause, subtype: str, question: Question) -> str | None:
+    places = _PLACES.get(subtype, frozenset())
+    said = presence(clause, asked_about(clause, question), places)
+    if said is None or not places or places.intersection(clause):
+        return said
+    elsewhere = frozenset[str]().union(*_PLACES.values())
+    return said if said == "no" and not elsewhere.intersection(clause) else None
+
+
+def _sum(said: Sequence[_Statement], subtype: str, question: Question) -> Claims:
     if subtype == "object.cooccurrence":
-        if any(value == "no" for value, _ in said):
-            return {"no"}
-        seen = frozenset[str]().union(*(about for _, about in said))
-        return {"yes"} if said and asked <= seen else set()
-    return {_OPPOSITE[value] if subtype in INVERTED else value for value, _ in said}
+        return _both(said, question)
+    return frozenset(value for value, _ in said)
 
 
-def _predicate_claim(clause: Sequence[str], affirming: frozenset[str], denying: frozenset[str]) -> str | None:
-    """A denied denial (`not dense`) claims nothing: it need not be an affirmation."""
-    words = set(clause)
-    if len(words) < 2 and not words & {"complex", "simple", "left", "right", "evenly"}:
-        return None  # a lone `wrong` may comment on the question
-    affirms, denies = bool(words & affirming), bool(words & denying)
-    negated = sum(token in _NEGATORS for token in clause) % 2 == 1
-    if affirms == denies or (denies and negated):
-        return None
-    return "yes" if affirms and not negated else "no"
+def _both(said: Sequence[_Statement], question: Question) -> Claims:
+    """One of two that is absent is enough for a no; a yes needs both, named or spoken of as `both` or `they`."""
+    if any(value == "no" for value, _ in said):
+        return frozenset({"no"})
+    unnamed = [clause for _, clause in said if not named_classes(clause)]
+    if any({"both", "they"}.intersection(clause) or _agreement(clause, "object.cooccurrence") for clause in unnamed):
+        return frozenset({"yes"})
+    seen = frozenset[str]().union(*(named_classes(clause) for _, clause in said))
+    return frozenset({"yes"} if len(seen) > 1 and question.classes <= seen else ())
 
 
-# ---- labels and classes ---------------------------------------------------------------------------------------------
+# ---- labels ---------------------------------------------------------------------------------------------------------
 
 _DEPTH_WORDS = {
     **dict.fromkeys(("low", "shallow"), "low"),
     **dict.fromkeys(("moderate", "medium", "intermediate"), "moderate"),
     **dict.fromkeys(("high", "deep"), "high"),
 }
+_DEPTH_NOUNS = word_set("depth range complexity variation")
+_OTHER_QUALITIES = word_set(
+    "rise light lighting traffic contrast quality resolution angle visibility density speed number amount blue"
+)
+"""What makes `high` or `deep` a word about something else than depth."""
 _EVEN = "evenly spread"
+_MIDDLE = word_set("middle center centre")
 _SIDE_WORDS = {
     **dict.fromkeys(("left", "lefthand"), "left side"),
     **dict.fromkeys(("right", "righthand"), "right side"),
-    **dict.fromkeys(word_set("evenly even both equally balanced uniformly throughout middle center centre"), _EVEN),
+    **dict.fromkeys(word_set("evenly even both equally balanced uniformly throughout") | _MIDDLE, _EVEN),
 }
-_LIST_GAP = word_set(", or and a an the / | side spread ( ) on either")
-_OR = frozenset({"or", "/", "|"})
-_NEGATES_NEXT = frozenset({"not", "no", DETERMINER_NO, "never", "neither", "nor", "without"})
-_NEGATION_ENDS = frozenset({",", ".", ";", ":", "but", "\n"})
+_LIST_GAP = word_set(", or and a an the / | side spread ( on either")
+_OR = word_set("or / |")
+_NEGATES_NEXT = word_set("not no never neither nor without except") | {DETERMINER_NO}
+_NEGATION_ENDS = word_set(", . ; : but") | {"\n"}
 
 
 def depth_claims(text: str) -> Claims:
-    """low, moderate, high; a negated label (`not high`) is no claim."""
+    """low, moderate, high; a negated label (`not high`), or one of another thing (`high buildings`), is no claim."""
     tokens = mark_determiners(tokens_of(without_ignorance(text)))
-    return _values(_affirmed(tokens, _without_options(tokens, _word_mentions(tokens, _DEPTH_WORDS))))
+    nouns = {mention.start for mention in class_mentions(tokens)}
+    mentions = [
+        mention
+        for mention in _word_mentions(tokens, _DEPTH_WORDS)
+        if mention.end not in nouns and not _of_another_thing(tokens[mention.end : mention.end + 2])
+    ]
+    return _values(_before(tokens, _affirmed(tokens, _without_options(tokens, mentions)), "than"))
+
+
+def _of_another_thing(following: Sequence[str]) -> bool:
+    """`high-rise`, `deep blue`; but `moderate-high` names two labels."""
+    compound = following[:1] == ["-"] and not (_DEPTH_WORDS.keys() | _DEPTH_NOUNS) & set(following[1:])
+    return compound or bool(_OTHER_QUALITIES.intersection(following[:1]))
 
 
 def side_claims(text: str) -> Claims:
     """left side, right side, even; both sides at once, or a word for the middle, are even."""
     tokens = mark_determiners(tokens_of(without_ignorance(text)))
-    mentions = _affirmed(tokens, _without_options(tokens, _word_mentions(tokens, _SIDE_WORDS)))
+    mentions = [mention for mention in _word_mentions(tokens, _SIDE_WORDS) if _is_side(tokens, mention.start)]
+    mentions = _affirmed(tokens, _without_options(tokens, mentions))
     values = _values(_before(tokens, mentions, "than"))
     sides = values - {_EVEN}
     if len(sides) == 2 and (values != sides or _joined_sides(tokens)):
         return frozenset({_EVEN})
     return values
+
+
+def _is_side(tokens: Sequence[str], index: int) -> bool:
+    """Not the words of `that is right`, `right in front`, `both cars`, `left of the center`."""
+    token = tokens[index]
+    before = tokens[max(0, index - 2) : index]
+    following = tokens[index + 1] if index + 1 < len(tokens) else ""
+    if token == "both":
+        return following in {"", "side", "sides", "left", "right", "halves", "the", "of"} or not following.isalpha()
+    if token == "right":
+        exclaims = before in (["that", "is"], ["you", "are"]) or before[-1:] == ["all"]
+        return not exclaims and ("the" in before or following not in {"now", "in", "here", "there", "next", "behind"})
+    if token in _MIDDLE:
+        return "of" not in before
+    return True
 
 
 _BOTH_SIDES = re.compile(r"\b(left|right)(?: side)? (?:and|to)(?: on)?(?: the)? (?!\1)(?:left|right)\b")
@@ -246,16 +256,20 @@ def _joined_sides(tokens: Sequence[str]) -> bool:
     return _BOTH_SIDES.search(" ".join(tokens)) is not None
 
 
-def class_claims(text: str, subtype: str) -> Claims:
+# ---- classes --------------------------------------------------------------------------------------------------------
+
+
+def class_claims(text: str, subtype: str, question: Question) -> Claims:
     """The class that a text settles on, by what the subtype asks of it."""
     tokens = mark_determiners(tokens_of(without_ignorance(text)))
     if subtype == "negation.exclusion_choice":
-        return _absent_class(tokens)
-    mentions = _without_options(tokens, class_mentions(tokens))
+        return _absent_class(tokens, question)
     if subtype == "multi_hop.which_is_more":
-        return _larger_class(tokens, mentions)
-    mentions = [mention for mention in _affirmed(tokens, mentions) if not _is_reference(tokens, mention)]
-    values = _values(mentions)
+        return _more_of_two(tokens)
+    farther = _farther_classes(tokens) if subtype == "depth.closest_object" else frozenset()
+    mentions = _not_denied(tokens, _affirmed(tokens, _without_options(tokens, class_mentions(tokens))))
+    mentions = own_mentions(tokens, mentions)
+    values = _values(mentions) - farther
     return _superlative(tokens, mentions) or values if len(values) > 1 else values
 
 
@@ -271,15 +285,18 @@ def _without_options(tokens: Sequence[str], mentions: Sequence[Mention]) -> list
     """The mentions less those in a list of options: `a, b or c`, `a/b`, or three and more between commas."""
     kept: list[Mention] = []
     row: list[Mention] = []
+    different: set[str] = set()
     joints: set[str] = set()
     for mention in [*mentions, None]:
+        is_list = (len(different) > 1 and bool(joints & _OR)) or (len(different) > 2 and "," in joints)
         gap = tokens[row[-1].end : mention.start] if row and mention else []
-        if not gap or not _LIST_GAP.issuperset(gap):
-            different = len(_values(row))
-            kept += [] if (different > 1 and joints & _OR) or (different > 2 and "," in joints) else row
-            row, joints, gap = [], set(), []
+        chosen = is_list and mention is not None and mention.value in different  # `a, b or c, b`
+        if chosen or not gap or not _LIST_GAP.issuperset(gap):
+            kept += [] if is_list else row
+            row, different, joints, gap = [], set(), set(), []
         if mention is not None:
             joints.update(gap)
+            different.add(mention.value)
             row.append(mention)
     return kept
 
@@ -291,9 +308,18 @@ def _affirmed(tokens: Sequence[str], mentions: Sequence[Mention]) -> list[Mentio
         before = tokens[max(0, mention.start - 3) : mention.start]
         breaks = [index for index, token in enumerate(before) if token in _NEGATION_ENDS]
         near = before[breaks[-1] + 1 :] if breaks else before
-        return bool(_NEGATES_NEXT.intersection(near)) or near[-2:] == ["instead", "of"]
+        replaced = [token for token in near if token not in {"the", "a", "an"}][-2:]
+        return bool(_NEGATES_NEXT.intersection(near)) or replaced == ["instead", "of"]
 
     return [mention for mention in mentions if not negated(mention)]
+
+
+def _not_denied(tokens: Sequence[str], mentions: Sequence[Mention]) -> list[Mention]:
+    """The mentions less the car of `the car is not the closest`."""
+    return [mention for mention in mentions if not _IS_NOT.match(" ".join(tokens[mention.end : mention.end + 2]))]
+
+
+_IS_NOT = re.compile(r"(?:is|are|was|were) not\b")
 
 
 def _before(tokens: Sequence[str], mentions: Sequence[Mention], word: str) -> list[Mention]:
@@ -308,24 +334,7 @@ def _before(tokens: Sequence[str], mentions: Sequence[Mention], word: str) -> li
     return kept
 
 
-_REFERENCE_WORDS = word_set(
-    "than behind beside near of on above below over under by with from at to for against in around along"
-)
-_COVERED_BY = {(verb, word) for verb in ("dominated", "covered", "occupied", "filled") for word in ("by", "with")}
-_ARTICLES = frozenset({"a", "an", "the", "any", "some", "its", "this", "that"})
-
-
-def _is_reference(tokens: Sequence[str], mention: Mention) -> bool:
-    """`the car` in `the person in front of the car`: only the place of what is named."""
-    index = mention.start - 1
-    while index >= 0 and tokens[index] in _ARTICLES:
-        index -= 1
-    if index > 0 and (tokens[index - 1], tokens[index]) in _COVERED_BY:
-        return False
-    return index >= 0 and tokens[index] in _REFERENCE_WORDS
-
-
-_SUPERLATIVES = frozenset({"closest", "nearest", "top", "topmost", "uppermost", "highest"})
+_SUPERLATIVES = word_set("closest nearest top topmost uppermost highest")
 
 
 def _superlative(tokens: Sequence[str], mentions: Sequence[Mention]) -> Claims:
@@ -343,41 +352,56 @@ def _superlative(tokens: Sequence[str], mentions: Sequence[Mention]) -> Claims:
     return frozenset(found) if len(found) == 1 else frozenset()
 
 
-def _absent_class(tokens: Sequence[str]) -> Claims:
+def _farther_classes(tokens: list[str]) -> Claims:
+    """The car of `the car is farther away than the bus`."""
+    relations = (
+        distance_relation(clause)
+        for sentence in sentences(tokens)
+        for clause in clauses(sentence)
+        if {"farther", "further"}.intersection(clause)
+    )
+    return frozenset(relation.second for relation in relations if relation and relation.second and not relation.denied)
+
+
+def _absent_class(tokens: list[str], question: Question) -> Claims:
     """What a negative clause names; else the one class named, where nothing says that it is there."""
     denied: set[str] = set()
     others: set[str] = set()
-    for sentence in sentences(list(tokens)):
+    for sentence in sentences(tokens):
         for clause in _class_clauses(sentence):
             named = _values(_without_options(clause, class_mentions(clause)))
             said = existence(clause)
-            if said == "no" or (said is None and _NEGATORS.intersection(clause)):
-                denied |= named
-            elif said is None:
+            if said == "no" or (negated(clause) and _IS_NOT.search(" ".join(clause))):
+                denied |= named & denied_classes(clause)
+            elif said is None and not NEGATORS.intersection(clause):
                 others |= named
-    return frozenset(denied or others)
+    found = frozenset(denied or others)
+    if len(found) < 2:
+        return found
+    return found & question.classes or found
 
 
 def _class_clauses(sentence: list[str]) -> list[list[str]]:
     """Clauses, with a list of options (`a tree, a car, or a bench`) taken out before its commas cut it."""
-    kept = _without_options(sentence, class_mentions(sentence))
-    options = {i for m in class_mentions(sentence) if m not in kept for i in range(m.start, m.end)}
+    mentions = class_mentions(sentence)
+    kept = {mention.start for mention in _without_options(sentence, mentions)}
+    options = {index for m in mentions if m.start not in kept for index in range(m.start, m.end)}
     return clauses([token for index, token in enumerate(sentence) if index not in options])
 
 
-def _larger_class(tokens: Sequence[str], mentions: Sequence[Mention]) -> Claims:
-    """`more people than cars` and `fewer cars than people` name the people."""
-    first = _values(_before(tokens, mentions, "than"))
-    values = _values(mentions)
-    if {"fewer", "less"}.intersection(tokens):
-        return values - first
-    return first
+def _more_of_two(tokens: list[str]) -> Claims:
+    """`more people than cars`, `fewer cars than people`, `people, not cars`: the people."""
+    comparing = [part for sentence in sentences(tokens) for part in clauses(sentence) if compares(part)]
+    if comparing:
+        return frozenset(name for part in comparing if (name := larger_of(part, _PEOPLE_AND_CARS)))
+    mentions = [mention for mention in class_mentions(tokens) if mention.value in _PEOPLE_AND_CARS]
+    return _values(_affirmed(tokens, _without_options(tokens, mentions)))
 
 
-CHOICE_READERS: Mapping[str, Callable[[str, str, Claims], Claims]] = {
+CHOICE_READERS: Mapping[str, Callable[[str, str, Question], Claims]] = {
     "yes_no": yes_no_claims,
-    "depth_label": lambda text, subtype, asked: depth_claims(text),
-    "side_label": lambda text, subtype, asked: side_claims(text),
-    "class": lambda text, subtype, asked: class_claims(text, subtype),
+    "depth_label": lambda text, subtype, question: depth_claims(text),
+    "side_label": lambda text, subtype, question: side_claims(text),
+    "class": class_claims,
 }
-"""answer kind -> reader of (cleaned text, subtype's name, classes that the question names)"""
+"""answer kind -> reader of (cleaned text, subtype's name, question)"""

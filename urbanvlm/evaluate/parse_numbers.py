@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from urbanvlm.evaluate.parse_choices import Claims, denies_existence
-from urbanvlm.evaluate.parse_text import without_ignorance
-from urbanvlm.evaluate.vocabulary import word_set
+from urbanvlm.evaluate.parse_question import Question
+from urbanvlm.evaluate.parse_statements import NEUTRAL_WORDS, denies_presence
+from urbanvlm.evaluate.parse_text import ODD_DIGIT, tokens_of, without_ignorance
+from urbanvlm.evaluate.vocabulary import VEHICLE_WORDS, class_mentions, own_mentions, word_set
 
 _MOST_DIGITS = 15
 
@@ -20,31 +21,56 @@ _TO_TWENTY = (
 _BY_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _NUMBER_WORDS = {word: float(number) for number, word in enumerate(_TO_TWENTY.split())} | {"single": 1.0}
 _TENS = {word: 10.0 * number for number, word in enumerate(_BY_TENS.split(), start=2)}
-_GROUPS = {"dozen": 12.0, "couple": 2.0, "pair": 2.0, "hundred": 100.0}
+_GROUPS = {"dozen": 12.0, "couple": 2.0, "pair": 2.0, "hundred": 100.0, "thousand": 1000.0, "million": 1e6}
+_AREA_WORDS = frozenset({"square", "cubic"})
+_MINUS = frozenset({"minus", "negative"})
 _FRACTION_WORDS = {"half": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifth": 5, "fifths": 5}
 _METRES = {
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1.0),
     **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 0.01),
     **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), 1000.0),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 0.001),
     **dict.fromkeys(("ft", "foot", "feet"), 0.3048),
+    **dict.fromkeys(("inch", "inches"), 0.0254),
+    **dict.fromkeys(("yd", "yds", "yard", "yards"), 0.9144),
+    **dict.fromkeys(("mi", "mile", "miles"), 1609.344),
 }
+_OTHER_UNITS = word_set(
+    "° deg degree degrees px pixel pixels s sec second seconds min minute minutes h hour hours day days kg ton tons "
+    f"km/h kmh mph m/s m2 m{ODD_DIGIT} block blocks length lengths step steps pace paces storey storeys story stories "
+    "floors lane lanes times x"
+)
+"""They measure neither a count, nor a share, nor metres."""
+_LENGTHS_OF = frozenset({"length", "lengths", "block", "blocks"})
 _PERCENT = frozenset({"%", "percent", "pct", "percentage"})
 _BOUND_SIGNS = frozenset("<>≤≥")
-_BOUND_WORDS = word_set("over under above below beyond exceeding")
+_BOUND_WORDS = word_set("over under above below beyond exceeding") | _BOUND_SIGNS
 _BOUND_PAIRS = {(word, "than") for word in word_set("more less fewer greater larger smaller higher lower")} | {
     ("at", "least"),
     ("at", "most"),
     ("up", "to"),
     ("no", "more"),
     ("no", "fewer"),
+    ("maximum", "of"),
+    ("minimum", "of"),
+}
+_BOUNDS_AFTER = {
+    (joint, word) for joint in ("or", "and") for word in word_set("more less fewer above below up over")
+} | {
+    ("at", "least"),
+    ("at", "most"),
 }
 _NOT_A_COUNT = word_set("of another word words number integer digit answer sentence side by can could way")
 _POINTS_AT_ONE = word_set("no this that which each any every another the other some")
 
+_SIDES = frozenset({"left", "right"})
+_NOUN_WITHIN = 3
+"""words, in `one large red car`"""
+
 _SPLIT = re.compile(r"[\s()\[\]{}\"':;!?=|]+|-{2,}")
 _PLAIN = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:e[+-]?\d{1,3})?"
 _UNIT = "|".join((*_METRES, "pct", "percent"))
-_NUMBER = re.compile(rf"([<>≤≥]?=?[+-]?)({_PLAIN})(%|{_UNIT})?")
+_NUMBER = re.compile(rf"([<>≤≥]?=?[+-]?)({_PLAIN})(%|°|{_UNIT})?")
 _RANGE = re.compile(rf"~?({_PLAIN})(%|{_UNIT})?-({_PLAIN})(%|{_UNIT})?")
 _FRACTION = re.compile(r"(\d{1,15})/(\d{1,15})")
 
@@ -67,28 +93,49 @@ class _Reading:
     """the word `one`, which may be a pronoun"""
 
 
-def number_claims(text: str, kind: str, asked: Claims) -> frozenset[float | None]:
+def number_claims(text: str, kind: str, question: Question) -> frozenset[float | None]:
     """The values that a text claims for a kind of `integer`, `share` or `number`; None among them is unreadable.
 
     One number, however often it is repeated, is an answer. A range (`10-15`, `between 10 and 15`) claims its middle, a
     bound (`more than 10`) nothing that could be scored. `35 %` is 0.35 for a share and no count. Decimal commas are
     read; a comma before exactly three digits groups thousands (`1,204`), unless a zero precedes it (`0,350`).
-    `no cars` and `none` claim 0 for a count or share, a bare `no` does not. Lengths are in metres.
+    `no cars` and `none` claim 0 for a count or share, a bare `no` does not. Lengths are in metres. Numbers of other
+    things than the question names (`3 people` of cars) are left out.
     """
     text = without_ignorance(text)
-    lexemes = list(_lexemes(text))
+    lexemes = list(_lexemes(_about_what_was_asked(text, question)))
     claims = [claim for claim in (_for_kind(r, kind) for r in _readings(lexemes, kind)) if claim is not None]
     strong = [claim for claim in claims if not claim.weak] or claims
+    if kind == "integer" and len(strong) > 1 and _SIDES.issubset(lexemes):
+        return frozenset({None})  # `2 on the left, 2 on the right`: parts, and perhaps their sum
     values = {None if claim.value is None else round(claim.value, 9) for claim in strong}
-    if kind != "number" and denies_existence(text, asked):
+    if kind != "number" and denies_presence(text, question):
         values.add(0.0)
     return frozenset(values)
+
+
+_SEGMENT = re.compile(r"([,.;!](?= |\n|$)|\n|\b(?:and|but|while|whereas)\b)")
+
+
+def _about_what_was_asked(text: str, question: Question) -> str:
+    """The text less the pieces that name only other classes than the question."""
+    if not class_mentions(tokens_of(text)) or not question.classes:
+        return text
+    pieces = _SEGMENT.split(text)
+    for index in range(0, len(pieces), 2):
+        tokens = tokens_of(pieces[index])
+        named = {mention.value for mention in own_mentions(tokens, class_mentions(tokens))}
+        if named and not named & question.classes and not VEHICLE_WORDS.intersection(tokens):
+            pieces[index] = " ; "
+    return "".join(pieces)
 
 
 def _for_kind(reading: _Reading, kind: str) -> _Reading | None:
     """The reading as a value of the kind; None where its unit says that it measures something else."""
     if reading.value is None:
         return reading
+    if reading.unit in _OTHER_UNITS:
+        return None
     value = reading.value
     if kind == "integer":
         if reading.unit not in {"", "range"}:
@@ -122,7 +169,7 @@ def _lexemes(text: str) -> Iterator[_Lexeme]:
             index += 1
         elif word in _TENS or word in _NUMBER_WORDS:
             yield _Number(_TENS.get(word) or _NUMBER_WORDS[word], spelled=True)
-        elif any(map(str.isdigit, word)) or "#" in word:
+        elif any(map(str.isdigit, word)) or ODD_DIGIT in word:
             yield from _digits(word)
         elif word:
             yield word
@@ -137,7 +184,7 @@ def _spelled_parts(token: str) -> list[str]:
 
 
 def _digits(word: str) -> Iterator[_Lexeme]:
-    if match := _NUMBER.fullmatch(word.lstrip("~")):
+    if match := _NUMBER.fullmatch(word.lstrip("~≈")):
         sign, size = match[1], _value(match[2])
         yield None if size is None else _Number(-size if "-" in sign else size, open_bound=sign[:1] in _BOUND_SIGNS)
         if match[3]:
@@ -149,8 +196,8 @@ def _digits(word: str) -> Iterator[_Lexeme]:
             yield match[4] or match[2]
     elif match := _FRACTION.fullmatch(word):
         yield from (_Number(float(match[1])), "/", _Number(float(match[2])))
-    elif not any(map(str.isalpha, word)):
-        yield None
+    else:
+        yield word if any(map(str.isalpha, word)) else None
 
 
 def _as_lexeme(value: float | None) -> _Lexeme:
@@ -195,22 +242,25 @@ def _number_reading(lexemes: Sequence[_Lexeme], index: int, kind: str) -> tuple[
     """The reading that begins with the number at `index`, and where to go on."""
     number = lexemes[index]
     assert isinstance(number, _Number)
-    if _points_at_something(lexemes, index):
-        return None, index + 1
     value, unit, end = _grouped(lexemes, index, kind)
-    if _at(lexemes, index - 1) == "not" or (
-        _at(lexemes, index - 2) == "not" and _at(lexemes, index - 1) in {"exactly", "about", "just", "only"}
-    ):
+    lone_one = number.spelled and number.value == 1 and end == index + 1
+    if lone_one and _is_no_count(lexemes, index):
+        return None, end
+    before = _at(lexemes, index - 1)
+    if before == "not" or (_at(lexemes, index - 2) == "not" and before in {"exactly", "about", "just", "only"}):
         return None, end
     joint = _at(lexemes, end)
     second = _at(lexemes, end + 1)
-    is_range = joint in {"to", "-"} or (joint == "and" and _at(lexemes, index - 1) == "between")
+    is_range = joint in {"to", "-"} or (joint == "and" and before == "between")
     if is_range and isinstance(second, _Number):
         top, top_unit, end = _grouped(lexemes, end + 1, kind)
         return _range_reading(value, unit, top, top_unit, kind), end
-    if number.open_bound or _is_bound(lexemes, index):
+    if number.open_bound or _is_bound(lexemes, index) or (joint, second) in _BOUNDS_AFTER or joint == "plus":
         return _Reading(None), end
-    return _Reading(value, unit, weak=number.spelled and number.value == 1 and end == index + 1), end
+    if before in _MINUS and value is not None:
+        value = -value
+    pronoun = lone_one and not isinstance(second, _Number) and not _counts_class(lexemes, end)
+    return _Reading(value, unit, weak=pronoun), end
 
 
 def _range_reading(low: float | None, unit: str, high: float | None, high_unit: str, kind: str) -> _Reading | None:
@@ -235,27 +285,42 @@ def _grouped(lexemes: Sequence[_Lexeme], index: int, kind: str) -> tuple[float |
     whole = _at(lexemes, end + 1 + out_of)
     if following in _GROUPS and number.spelled | (following != "pair"):
         value, end = number.value * _GROUPS[str(following)], end + 1
-    elif following in _FRACTION_WORDS and kind == "share":
-        value, end = number.value / _FRACTION_WORDS[str(following)], end + 1
+        if _at(lexemes, end) in _GROUPS:  # a hundred thousand, a couple dozen
+            value = None
+    elif following in _FRACTION_WORDS:
+        value, end = number.value / _FRACTION_WORDS[str(following)] if kind == "share" else None, end + 1
+    elif (following, _at(lexemes, end + 1), _at(lexemes, end + 2)) == ("and", "a", "half"):
+        value, end = number.value + 0.5, end + 3
     elif (following == "/" or out_of) and isinstance(whole, _Number):
         value = number.value / whole.value if kind == "share" and whole.value else None
         end += 2 + out_of
     following = _at(lexemes, end)
     if following == "per" and _at(lexemes, end + 1) == "cent":
         return value, "%", end + 2
+    if following in _AREA_WORDS:
+        return value, "m2", end + 2
+    if _at(lexemes, end + 1) in _LENGTHS_OF and following in {"car", "city", "bus"}:  # five car lengths
+        return value, str(_at(lexemes, end + 1)), end + 2
     if following in _PERCENT:
         return value, "%", end + 1
-    if following in _METRES:
+    if following in _METRES or following in _OTHER_UNITS:
         return value, str(following), end + 1
     return value, "", end
 
 
-def _points_at_something(lexemes: Sequence[_Lexeme], index: int) -> bool:
-    """`one of them`, `this one`, `one word`: a pronoun or an echoed instruction, no count."""
-    number = lexemes[index]
-    if not (isinstance(number, _Number) and number.spelled and number.value == 1):
-        return False
-    return _at(lexemes, index + 1) in _NOT_A_COUNT or _at(lexemes, index - 1) in _POINTS_AT_ONE
+def _is_no_count(lexemes: Sequence[_Lexeme], index: int) -> bool:
+    """The `one` of `one of them`, `this one`, `one word`, `one moment`: a pronoun, an echoed instruction, an idiom."""
+    following = _at(lexemes, index + 1)
+    if following in _NOT_A_COUNT or _at(lexemes, index - 1) in _POINTS_AT_ONE:
+        return True
+    known = not isinstance(following, str) or not following or following in NEUTRAL_WORDS
+    return not known and not _counts_class(lexemes, index + 1)
+
+
+def _counts_class(lexemes: Sequence[_Lexeme], index: int) -> bool:
+    """Does a class, or a vehicle, follow within a few words?"""
+    words = [lexeme if isinstance(lexeme, str) else "" for lexeme in lexemes[index : index + _NOUN_WITHIN]]
+    return bool(class_mentions(words) or VEHICLE_WORDS.intersection(words))
 
 
 def _is_bound(lexemes: Sequence[_Lexeme], index: int) -> bool:
@@ -271,11 +336,13 @@ def _word_reading(lexemes: Sequence[_Lexeme], index: int, kind: str) -> tuple[_R
         group = _at(lexemes, index + 1 + article)
         if group == "dozen":
             return _Reading(6.0), index + 2 + article
-        half = _Reading(None if _is_bound(lexemes, index) else 0.5)
+        bound = _is_bound(lexemes, index) or (group, _at(lexemes, index + 2)) in _BOUNDS_AFTER
+        half = _Reading(None if bound else 0.5)
         return (half if kind == "share" else None), index + 1
     bound = _is_bound(lexemes, index - 1)
     if word in _GROUPS and before == "a":
-        return _Reading(None if bound else _GROUPS[str(word)]), index + 1
+        vague = bound or _at(lexemes, index + 1) in _GROUPS
+        return _Reading(None if vague else _GROUPS[str(word)]), index + 1 + (_at(lexemes, index + 1) in _GROUPS)
     if word in _FRACTION_WORDS and before == "a" and kind == "share":
         return _Reading(None if bound else 1 / _FRACTION_WORDS[str(word)]), index + 1
     return None, index + 1

@@ -16,7 +16,7 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
         *("boy", "girl", "guy", "lady", "ladies", "human being", "passer by", "passers by", "walker"),
     ),
     "rider": ("cyclist", "motorcyclist", "bicyclist"),
-    "car": ("automobile", "sedan", "suv", "taxi", "cab", "parked car"),
+    "car": ("automobile", "motor car", "sedan", "hatchback", "minivan", "suv", "jeep", "taxi", "cab", "parked car"),
     "truck": ("lorry", "lorries", "pickup", "pick up truck", "pickup truck"),
     "bus": ("busses", "coach", "school bus"),
     "train": ("tram", "streetcar", "trolley"),
@@ -30,7 +30,16 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
         *("vegetation", "greenery", "foliage", "green vegetation", "plant", "bush", "shrub", "hedge", "tree canopy"),
         *("tree crown", "leaf", "leaves"),
     ),
-    "building": ("house", "skyscraper", "facade", "façade", "office building", "apartment building", "apartment block"),
+    "building": (
+        "house",
+        "skyscraper",
+        "facade",
+        "façade",
+        "office building",
+        "apartment building",
+        "apartment block",
+        "sky scraper",
+    ),
     "sky": ("skies", "blue sky", "cloudy sky", "clear sky", "cloud"),
     "road": ("street", "roadway", "asphalt"),
     "sidewalk": ("pavement", "footpath", "side walk"),
@@ -58,9 +67,15 @@ _NO_CLASS = (
     *("bus stop", "bus lane", "bus station", "bike lane", "bicycle lane", "car park", "car lane", "train station"),
     *("train track", "tree line", "tree lined", "street view", "street scene", "street level", "street block"),
     *("building block", "light pole", "cloud cover", "man made", "water level", "remote control", "book shop"),
+    *("bus shelter", "bus driver", "truck driver", "taxi driver", "car door", "car wash", "bike rack", "bicycle rack"),
     *("truck stop", "road side", "road marking", "wall clock face", "house number", "ground level", "ground floor"),
 )
 """Phrases in which a class's word does not mean the class."""
+
+
+VEHICLES = frozenset({"car", "truck", "bus", "train", "motorcycle", "bicycle"})
+VEHICLE_WORDS = frozenset({"vehicle", "vehicles"})
+"""Where there are none of these, there is none of `VEHICLES`; where there is one, it may be any of them."""
 
 
 def _plural(phrase: str) -> str:
@@ -126,3 +141,28 @@ def _longest_phrase(tokens: Sequence[str], start: int) -> tuple[int, str | None]
         if tuple(words) in _PHRASES:
             best = (index + 1, _PHRASES[tuple(words)])
     return best
+
+
+_PLACING = word_set(
+    "than behind beside besides near on above below over under by with from at to for against in around along"
+)
+_COVERED_BY = {(verb, word) for verb in ("dominated", "covered", "occupied", "filled") for word in ("by", "with")}
+_PART_OF = word_set("front left right top bottom side sides end middle center centre back part edge instead")
+_ARTICLES = word_set("a an the any some its this that")
+
+
+def own_mentions(tokens: Sequence[str], mentions: Sequence[Mention]) -> list[Mention]:
+    """The mentions that do not only say where something else is: not the car in `the person in front of the car`."""
+    return [mention for mention in mentions if not _says_where(tokens, mention)]
+
+
+def _says_where(tokens: Sequence[str], mention: Mention) -> bool:
+    index = mention.start - 1
+    while index >= 0 and tokens[index] in _ARTICLES:
+        index -= 1
+    if index < 0:
+        return False
+    before = tokens[index - 1] if index else ""
+    if tokens[index] == "of":
+        return before in _PART_OF
+    return tokens[index] in _PLACING and (before, tokens[index]) not in _COVERED_BY
