@@ -8,13 +8,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, mean_absolute_error
 
 from urbanvlm.dataset.taxonomy import METRICS, SUBTYPES
 from urbanvlm.errors import UserError
-from urbanvlm.evaluate.score import merge_predictions, read_scores, score_run, weighted_scores, write_scores
+from urbanvlm.evaluate.predictions import merge_predictions
+from urbanvlm.evaluate.score import score_run
+from urbanvlm.evaluate.scores_file import read_scores, write_scores
 from urbanvlm.records import Example, Prediction, Score
 
 TABLE = [key for key, metric in METRICS.items() if metric.in_table]
@@ -27,6 +31,7 @@ GOLDS = {
     "depth_label": ["low", "moderate", "high"],
     "side_label": ["left side", "right side", "evenly spread"],
 }
+CHOICES = {"multi_hop.which_is_more": ["people", "cars"]}
 CLASS_IN_F1 = {"negation.exclusion_choice", "multi_hop.which_is_more"}
 STAMP = {"model": "blip2", "phase": "after", "profile": "strict"}
 
@@ -44,13 +49,14 @@ def random_run(seed, rows=400, places=23, unparsed=0.1):
         for number in range(count):
             subtype = names[number % len(names)]
             kind = SUBTYPES[subtype].answer_kind
-            yield example(f"{prefix}{number}", subtype, rng.choice(GOLDS[kind]), f"p{rng.integers(places)}")
+            answers = CHOICES.get(subtype, GOLDS[kind])
+            yield example(f"{prefix}{number}", subtype, str(rng.choice(answers)), f"p{rng.integers(places)}")
 
     examples = list(draw(rows, "e"))
     predictions = {}
     for item in examples:
         kind = SUBTYPES[item.subtype].answer_kind
-        text = item.answer if rng.random() < 0.5 else rng.choice(GOLDS[kind])
+        text = item.answer if rng.random() < 0.5 else rng.choice(CHOICES.get(item.subtype, GOLDS[kind]))
         draw_bad = rng.random()
         if draw_bad < unparsed / 2:
             continue
@@ -60,9 +66,9 @@ def random_run(seed, rows=400, places=23, unparsed=0.1):
 
 
 def run(examples, predictions, train=None, resamples=50, seed=0, **more):
-    return {
-        s.metric: s for s in score_run(examples, predictions, train, **STAMP | more, resamples=resamples, seed=seed)
-    }
+    """name -> score, of the metrics, by macro average."""
+    scores = score_run(examples, predictions, train, **STAMP | more, resamples=resamples, seed=seed)
+    return {s.name: s for s in scores if s.level == "metric" and s.average != "weighted"}
 
 
 def of_metric(examples, key):
@@ -117,8 +123,10 @@ def test_every_metric_agrees_with_scikit_learn(seed):
 
 def test_weighted_f1_stands_beside_macro():
     examples, predictions, train = random_run(7)
-    for score in weighted_scores(examples, predictions, train, **STAMP, resamples=20, seed=0):
-        rows = of_metric(examples, score.metric)
+    for score in score_run(examples, predictions, train, **STAMP, resamples=20, seed=0):
+        if score.average != "weighted":
+            continue
+        rows = of_metric(examples, score.name)
         assert score.value == pytest.approx(reference(rows, texts(rows, predictions), "weighted"))
 
 
@@ -154,29 +162,42 @@ def test_a_subtype_without_training_rows_takes_its_blind_answer_from_the_rows_sc
     assert scores[SUBTYPES["presence.binary"].metric].blind_baseline == pytest.approx(0.8)
 
 
+def recounted(rows, key, guesses, numbers):
+    """The score of some of the rows; the range of the gold answers, where errors need one, is that of all."""
+    if key == "count":
+        low, high = min(numbers), max(numbers)
+        far = [low if float(r.answer) - low > high - float(r.answer) else high for r in rows]
+        guesses = [str(f) if t is None else t for t, f in zip(guesses, far, strict=True)]
+    return reference(rows, guesses)
+
+
 @pytest.mark.parametrize("key", ["presence.binary", "depth.range.label", "count"])
-def test_interval_is_the_percentile_of_resampled_places(key):
+def test_interval_is_that_of_brute_force_over_resampled_places(key):
     examples, predictions, _ = random_run(3, rows=700, places=9)
     rows = [item for item in examples if item.subtype == key]
     said = {item.id: predictions[item.id] for item in rows if item.id in predictions}
     score = run(rows, said, resamples=200, seed=11)[SUBTYPES[key].metric]
 
+    def value(places):
+        sample = [row for place in places for row in rows if row.place == place]
+        return recounted(sample, key, texts(sample, predictions), numbers)
+
     places = sorted({row.place for row in rows})
-    rng = np.random.default_rng(11)
+    n = len(places)
     numbers = [float(row.answer) for row in rows] if key == "count" else []
-    values = []
-    for _ in range(200):
-        sample = [row for i in rng.integers(0, len(places), size=len(places)) for row in rows if row.place == places[i]]
-        guesses = texts(sample, predictions)
-        if key == "count":  # the range of the gold answers is that of all rows
-            far = [
-                min(numbers) if float(r.answer) - min(numbers) > max(numbers) - float(r.answer) else max(numbers)
-                for r in sample
-            ]
-            guesses = [str(f) if t is None else t for t, f in zip(guesses, far, strict=True)]
-        values.append(reference(sample, guesses))
-    low, high = np.quantile(values, [0.025, 0.975])
-    assert (score.low, score.high) == pytest.approx((min(low, score.value), max(high, score.value)))
+    rng = np.random.default_rng(11)
+    values = [value([places[i] for i in rng.integers(0, n, size=n)]) for _ in range(200)]
+    error = np.std(values, ddof=1) * math.sqrt(n / (n - 1))
+    without = [value(places[:i] + places[i + 1 :]) for i in range(n)]
+    kurtosis = scipy.stats.kurtosis(without, fisher=False)
+    freedom = min(n - 1, 2 * n / (kurtosis - (n - 3) / (n - 1)))
+    reach = scipy.stats.t.ppf(0.975, freedom) * error
+    v = score.value
+    if key == "count":
+        ends = (v * math.exp(-reach / v), v * math.exp(reach / v))
+    else:
+        ends = scipy.special.expit(scipy.special.logit(v) + np.array([-1, 1]) * reach / (v * (1 - v)))
+    assert (score.low, score.high) == pytest.approx(tuple(ends))
 
 
 def test_intervals_depend_on_the_seed_alone():
@@ -257,6 +278,129 @@ def test_metrics_that_were_not_asked_are_present_and_empty():
     assert (empty.asked, empty.scored, empty.unparsed_share) == (0, 0, 0.0)
 
 
+def of_level(level, examples, predictions, train=None, **more):
+    scores = score_run(examples, predictions, train, **STAMP | more, resamples=100, seed=0)
+    return {score.name: score for score in scores if score.level == level}
+
+
+def test_scores_come_as_metrics_weighted_groups_subtypes():
+    examples, predictions, train = random_run(4)
+    scores = score_run(examples, predictions, train, **STAMP, images="blank", resamples=10, seed=0)
+    kinds = [(score.level, score.average == "weighted") for score in scores]
+    assert kinds == sorted(kinds, key=[("metric", False), ("metric", True), ("group", False), ("subtype", False)].index)
+    assert {score.images for score in scores} == {"blank"}
+    assert [score.name for score in scores if score.level == "subtype"] == list(SUBTYPES)
+    averages = {
+        score.name: score.average for score in scores if score.level == "metric" and score.average != "weighted"
+    }
+    assert averages == {key: "macro" if metric.score == "f1_macro" else "" for key, metric in METRICS.items()}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_subtype_is_scored_by_its_kind_of_answer_alone(seed):
+    examples, predictions, train = random_run(seed)
+    for name, score in of_level("subtype", examples, predictions, train).items():
+        rows = [item for item in examples if item.subtype == name]
+        guesses = texts(rows, predictions)
+        if name in CLASS_IN_F1:
+            said = ["nothing read" if text is None else text for text in guesses]
+            golds = [row.answer for row in rows]
+            expected = f1_score(golds, said, labels=sorted(set(golds)), average="macro", zero_division=0)
+        else:
+            expected = reference(rows, guesses)
+        assert score.value == pytest.approx(expected), name
+        assert (score.asked, score.scored) == (len(rows), sum(text is not None for text in guesses))
+        assert score.low <= score.value <= score.high
+
+
+def test_a_group_is_the_mean_of_its_f1_metrics_in_the_table():
+    examples, predictions, train = random_run(6)
+    metrics = run(examples, predictions, train)
+    groups = of_level("group", examples, predictions, train)
+    assert list(groups) == ["proportion", "depth", "layout", "object", "compositional"]
+    for name, group in groups.items():
+        members = [metrics[key] for key in TABLE if METRICS[key].group == name and METRICS[key].score != "mae"]
+        assert group.value == pytest.approx(np.mean([score.value for score in members]))
+        assert group.blind_baseline == pytest.approx(np.mean([score.blind_baseline for score in members]))
+        assert group.asked == sum(score.asked for score in members)
+        assert group.low < group.value < group.high
+        widest = max(score.high - score.low for score in members)
+        assert len(members) == 1 or group.high - group.low < widest, "a mean is surer than what it is a mean of"
+
+
+def test_a_group_of_which_one_metric_is_at_its_end_is_no_surer_than_that_metric():
+    right = [example(f"a{i}", "presence.binary", "Yes", f"p{i}") for i in range(10)]
+    wrong = [example(f"b{i}", "object.cooccurrence", "Yes", f"p{i}") for i in range(10)]
+    said = {row.id: Prediction(row.id, "Yes" if row in right else "No", "", "") for row in right + wrong}
+    group = of_level("group", right + wrong, said)["object"]
+    open_end = (1 - 0.025 ** (1 / 10)) / 2
+    assert (group.value, group.low, group.high) == (0.5, pytest.approx(0.5 - open_end), pytest.approx(0.5 + open_end))
+
+
+def test_lift_is_positive_where_better_than_blind():
+    examples, predictions, train = random_run(5)
+    for score in run(examples, predictions, train).values():
+        better = score.value - score.blind_baseline
+        assert score.lift == pytest.approx(-better if METRICS[score.name].score == "mae" else better)
+    assert run([], {})[TABLE[0]].lift is None
+
+
+def test_places_without_a_row_of_a_metric_do_not_make_it_surer():
+    """Of 40 places three show a bus; resamples in which none of them is drawn have no score."""
+    seen = [example(f"a{i}", "presence.binary", "Yes", f"p{i}") for i in range(3)]
+    rest = [example(f"b{i}", "count", "2", f"q{i}") for i in range(37)]
+    said = {row.id: Prediction(row.id, text, "", "") for row, text in zip(seen, ["Yes", "No", "Yes"], strict=True)}
+    said |= {row.id: Prediction(row.id, "3", "", "") for row in rest}
+    score = run(seen + rest, said)["object.presence"]
+    assert 0 <= score.low < 0.5 and score.high > 0.9
+
+
+# ---- the paper profile
+
+
+def test_the_paper_profile_scores_by_the_published_rules():
+    """Not visible is a yes there, what says nothing is no, and a class that is only guessed lowers the macro F1."""
+    examples = [
+        example("a", "presence.binary", "Yes"),
+        example("b", "presence.binary", "No", "p1"),
+        example("c", "presence.binary", "Yes", "p2"),
+        example("d", "count", "3"),
+        example("e", "depth.range.label", "high"),
+        example("f", "depth.range.label", "high", "p1"),
+    ]
+    said = {"a": "a bus is not visible", "b": "cannot tell", "c": "**", "d": "a few", "e": "high", "f": "nonsense"}
+    predictions = {id_: Prediction(id_, text, "", "") for id_, text in said.items()}
+    scores = run(examples, predictions, profile="paper")
+    assert scores["object.presence"].value == pytest.approx(f1_score([1, 0, 1], [1, 0, 0]))
+    assert scores["object.count"].value == 0
+    expected = f1_score(["high", "high"], ["high", "unknown"], average="macro", zero_division=0)
+    assert scores["depth.categorical"].value == pytest.approx(expected)
+    assert scores["object.presence"].profile == "paper"
+
+
+def test_the_paper_profile_drops_a_text_of_marks_alone_and_counts_it_as_unparsed():
+    examples = [example(str(i), "count", "3", f"p{i}") for i in range(4)]
+    predictions = {str(i): Prediction(str(i), text, "", "") for i, text in enumerate(["3", "***", "4", "3"])}
+    score = run(examples, predictions, profile="paper")["object.count"]
+    assert score.value == pytest.approx(1 / 3)
+    assert (score.asked, score.scored, score.unparsed_share) == (4, 3, 0.25)
+
+
+def test_in_a_chain_of_thought_the_paper_profile_takes_gold_from_the_rationale():
+    row = dataclasses.replace(example("a", "count", "3"), cot_answer="Cars stand here. Answer: 4")
+    said = {"a": Prediction("a", "4", "", "")}
+    assert run([row], said, profile="paper", chain_of_thought=True)["object.count"].value == 0
+    assert run([row], said, profile="paper")["object.count"].value == 1
+    assert run([row], said, chain_of_thought=True)["object.count"].value == 1
+
+
+def test_every_metric_has_one_score_in_the_paper_profile_too():
+    examples, predictions, train = random_run(8)
+    for score in score_run(examples, predictions, train, **STAMP | {"profile": "paper"}, resamples=20, seed=0):
+        assert math.isfinite(score.value) and math.isfinite(score.blind_baseline)
+        assert score.low <= score.value <= score.high
+
+
 def test_a_paraphrase_scores_as_what_it_rephrases():
     score = run([example("a", "paraphrase.from_count", "3")], {"a": Prediction("a", "3", "", "")})
     assert score[SUBTYPES["count"].metric].asked == 1
@@ -321,6 +465,8 @@ def test_merging_gives_every_asked_id_once_in_the_examples_order(tmp_path):
         ([row("a"), row("z")], "s.jsonl:2: example 'z' was not asked"),
         ([{"example_id": "a"}], "s.jsonl:1: text is missing"),
         ([row("a", 3)], "s.jsonl:1: text is no text"),
+        ([row("a", float("nan"))], "s.jsonl:1: holds NaN"),
+        ([row("a"), ["b"]], "s.jsonl:2: not a JSON object"),
         ([row("a", model_id=None)], "s.jsonl:1: model_id is no text"),
     ],
 )
@@ -333,15 +479,17 @@ def test_scores_survive_their_file(tmp_path):
     examples, predictions, train = random_run(0)
     scores = [
         *run(examples, predictions, train).values(),
-        Score("m", "before", "strict", TABLE[0], None, None, None, 0, 0, 0.0, None),
+        Score("m", "before", "real", "strict", "metric", TABLE[0], "", None, None, None, 0, 0, 0.0, None),
     ]
     path = tmp_path / "scores.json"
     write_scores(path, scores)
     keys = [field.name for field in dataclasses.fields(Score)]
-    assert " ".join(keys) == ("model phase profile metric value low high scored asked unparsed_share blind_baseline")
-    assert all(list(entry) == keys for entry in json.loads(path.read_text()))
+    assert " ".join(keys) == (
+        "model phase images profile level name average value low high scored asked unparsed_share blind_baseline"
+    )
+    assert all(list(entry) == [*keys, "lift"] for entry in json.loads(path.read_text()))
     for written, read in zip(scores, read_scores(path), strict=True):
-        assert read.to_json() == pytest.approx(written.to_json(), abs=5.1e-7)
+        assert read.to_json() == pytest.approx(written.to_json(), abs=1.1e-6)
     write_scores(tmp_path / "again.json", read_scores(path))
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from urbanvlm.dataset.taxonomy import METRICS, NUMERIC_KINDS, SUBTYPES, scored_name
 from urbanvlm.errors import UserError
 
 Box = tuple[float, float, float, float]
@@ -49,6 +51,8 @@ class Metadata:
     occlusion_pairs: Mapping[str, bool]
     """'a|b' -> is any a partly hidden behind a b"""
     raw_objects: tuple[RawObject, ...]
+    missing: frozenset[str] = frozenset()
+    """fields that nobody filled in, as `to_json` names them (`depth_stats.range`): what they hold here means nothing"""
 
     def to_json(self) -> dict[str, Any]:
         """The record in the study's nested layout."""
@@ -123,7 +127,7 @@ class Example:
     @property
     def scored_subtype(self) -> str:
         """The subtype that scores this row: a paraphrase scores as what it rephrases."""
-        return self.subtype.removeprefix("paraphrase.from_")
+        return scored_name(self.subtype)
 
     def to_json(self) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -149,28 +153,38 @@ class Prediction:
     text: str
     model_id: str
     prompt_hash: str
+    dataset: str = ""
+    """`dataset_fingerprint` of the file whose question it answers; empty where that is not known"""
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        row = {
             "example_id": self.example_id,
             "text": self.text,
             "model_id": self.model_id,
             "prompt_hash": self.prompt_hash,
         }
+        return row | {"dataset": self.dataset} if self.dataset else row
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One metric of one model in one phase, with all that is needed to judge it.
+    """How one model did in one phase on one metric, group or subtype, with all that is needed to judge it.
 
-    `value`, `low`, `high` and `blind_baseline` are None where no row of the metric was asked.
+    `value`, `low`, `high` and `blind_baseline` are None where no row was asked.
     """
 
     model: str
     phase: str
     """before | after"""
+    images: str
+    """real | blank | shuffled: what the model was shown"""
     profile: str
-    metric: str
+    level: str
+    """metric | group | subtype"""
+    name: str
+    """a key of METRICS, a group of theirs, or a subtype"""
+    average: str
+    """macro | weighted where classes are averaged, else empty"""
     value: float | None
     low: float | None
     high: float | None
@@ -182,8 +196,45 @@ class Score:
     """share of asked rows whose text was unparsed or missing, 0..1"""
     blind_baseline: float | None
 
+    @property
+    def lower_is_better(self) -> bool:
+        """An error, rather than an F1?"""
+        if self.level == "metric":
+            return METRICS[self.name].score == "mae"
+        return self.level == "subtype" and SUBTYPES[self.name].answer_kind in NUMERIC_KINDS
+
+    @property
+    def lift(self) -> float | None:
+        """How much better than the blind baseline, in the unit of the score: positive is better in either direction."""
+        if self.value is None or self.blind_baseline is None:
+            return None
+        return self.blind_baseline - self.value if self.lower_is_better else self.value - self.blind_baseline
+
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__slots__} | {"lift": self.lift}
+
+
+def dataset_fingerprint(examples: Iterable[Example]) -> str:
+    """16 hex digits that ids, questions and answers decide, in any order: the sum of the SHA-256 of each row."""
+    total = RowSum()
+    for example in examples:
+        total.add(example)
+    return total.fingerprint
+
+
+class RowSum:
+    """Takes the rows of a dataset one at a time and keeps only what their fingerprint needs."""
+
+    def __init__(self) -> None:
+        self._total = 0
+
+    def add(self, example: Example) -> None:
+        row = f"{example.id}\0{example.question}\0{example.answer}".encode()
+        self._total += int.from_bytes(hashlib.sha256(row).digest(), "big")
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self._total % 2**256:064x}"[:16]
 
 
 def place_of(image_id: str) -> str:

@@ -1,60 +1,101 @@
-"""95 % intervals of a score by resampling places."""
+"""Scores of resampled places: what else a score could have been, had other places been seen."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from urbanvlm.evaluate.intervals import Ends, Scale, exact_ends, studentised_ends
 from urbanvlm.evaluate.metrics import Array, Measure
 
-_TAIL = 0.025
 _CHUNK_CELLS = 2_000_000
+_CHUNK_PLACES = 50_000
 
 
-def interval(measure: Measure, statistics: Array, resamples: int, seed: int) -> tuple[float, float] | None:
-    """95 % percentile interval over resampled places, from the (places, K) statistics; it always holds the score.
+@dataclass(frozen=True)
+class Clustered:
+    """A measure with the sums of its statistics over the rows of each place that has any."""
+
+    measure: Measure
+    places: NDArray[np.integer[Any]]
+    """(n,) ascending; numbers of the dataset's places"""
+    statistics: Array
+    """(n, K)"""
+
+    @property
+    def value(self) -> float:
+        return float(self.measure.value(self.statistics.sum(axis=0)))
+
+    @property
+    def bearing(self) -> NDArray[np.bool_]:
+        """(n,): which of the places have rows that the score depends on."""
+        return self.measure.bears(self.statistics)
+
+    @property
+    def is_at_an_end(self) -> bool:
+        """Is everything right, or all as wrong as can be: does every resample agree, and none say how sure that is?"""
+        return self.value in (0.0 if self.measure.lower_is_better else 1.0, self.measure.worst)
+
+    def influences(self) -> Array:
+        """(n,): by how much the score is higher for each place, from leaving it out (jackknife); 0 if not bearing."""
+        totals, bearing = self.statistics.sum(axis=0), self.bearing
+        without = np.zeros(len(self.places))
+        for start in range(0, len(without), _CHUNK_PLACES):
+            part = slice(start, start + _CHUNK_PLACES)
+            without[part] = self.measure.value(totals - self.statistics[part])
+        without[~bearing] = 0.0
+        influences: Array = np.where(bearing, without[bearing].mean() - without, 0.0)
+        return influences
+
+
+def resampled(parts: Sequence[Clustered], places: int, resamples: int, seed: int) -> list[Array]:
+    """(resamples,) for each part: its score in every resample, NaN where a resample has no row that it depends on.
 
     Rows of one place see the same street, so places are drawn with replacement, as many as there are, and each brings
-    all its rows (cluster bootstrap: Field and Welsh 2007, J. R. Stat. Soc. B 69:369-390). Places in a fixed order and
-    one seed give the same draws for every model, so that two models can be compared draw by draw.
-
-    None for fewer than two places: they say nothing about how places differ. Where every answer is right, or F1 is 0,
-    all resamples agree and the percentiles would claim certainty; the open end is then the exact (Clopper-Pearson)
-    bound for a share of which n of n were seen, 0.025^(1/n), with n the places that have rows the score depends on:
-    [0.025^(1/n), 1] for F1 = 1, [0, 1 - 0.025^(1/n)] for F1 = 0, and for an error of 0 that share of the largest error.
+    all its rows (cluster bootstrap: Field and Welsh 2007, J. R. Stat. Soc. B 69:369-390). All parts share the draws, so
+    that they can be combined draw by draw; places in a fixed order and one seed give the same draws again.
     """
-    places = len(statistics)
-    if places < 2:
+    if not parts:
+        return []
+    values = [np.empty(resamples) for _ in parts]
+    done = 0
+    for counts in _draws(places, resamples, seed):
+        for part, out in zip(parts, values, strict=True):
+            chosen = counts if len(part.places) == places else counts[:, part.places]
+            totals = chosen @ part.statistics
+            out[done : done + len(counts)] = np.where(part.measure.bears(totals), part.measure.value(totals), np.nan)
+        done += len(counts)
+    return values
+
+
+def ends_of(part: Clustered, values: Array) -> Ends | None:
+    """95 % interval of a score from its values in the resamples; None where fewer than two places bear on it."""
+    bearing = part.bearing
+    if len(part.places) < 2:
         return None
-    value = float(measure.value(statistics.sum(axis=0)))
-    best = 0.0 if measure.lower_is_better else 1.0
-    if value == best or (value == measure.worst and not measure.lower_is_better):
-        return _at_the_end(measure, statistics, value, best)
-    low, high = np.quantile(resampled_values(measure, statistics, resamples, seed), [_TAIL, 1 - _TAIL])
-    return min(float(low), value), max(float(high), value)
+    if part.is_at_an_end:
+        return exact_ends(part.value, int(bearing.sum()), part.measure.worst, part.measure.lower_is_better)
+    scale: Scale = "log" if part.measure.lower_is_better else "logit"
+    ends = studentised_ends(part.value, values, part.influences()[bearing], scale)
+    return None if ends is None else (ends[0], min(ends[1], part.measure.largest))
 
 
-def resampled_values(measure: Measure, statistics: Array, resamples: int, seed: int) -> Array:
-    """(resamples,): the score of each resample of the places."""
-    places = len(statistics)
+def interval(measure: Measure, statistics: Array, resamples: int, seed: int) -> Ends | None:
+    """95 % interval of a single score from the (places, K) statistics; see `ends_of`."""
+    part = Clustered(measure, np.arange(len(statistics)), statistics)
+    return ends_of(part, resampled([part], len(statistics), resamples, seed)[0])
+
+
+def _draws(places: int, resamples: int, seed: int) -> Iterator[Array]:
+    """(some resamples, places): how often each place was drawn; one resample after the other, whatever the chunks."""
     rng = np.random.default_rng(seed)
-    chunk = max(1, _CHUNK_CELLS // places)
-    values = [
-        measure.value(_draw_counts(rng, min(chunk, resamples - done), places) @ statistics)
-        for done in range(0, resamples, chunk)
-    ]
-    return np.concatenate(values)
-
-
-def _draw_counts(rng: np.random.Generator, resamples: int, places: int) -> Array:
-    """(resamples, places): how often each place was drawn; one resample after the other, so chunks do not matter."""
-    counts = np.empty((resamples, places))
-    for row in counts:
-        row[:] = np.bincount(rng.integers(0, places, size=places), minlength=places)
-    return counts
-
-
-def _at_the_end(measure: Measure, statistics: Array, value: float, best: float) -> tuple[float, float]:
-    bearing = max(1, int(measure.bears(statistics).sum()))
-    unseen = 1 - _TAIL ** (1 / bearing)
-    other = value + unseen * ((measure.worst if value == best else 1.0) - value)
-    return min(value, other), max(value, other)
+    size = max(1, min(resamples, _CHUNK_CELLS // places))
+    for start in range(0, resamples, size):
+        counts = np.empty((min(size, resamples - start), places))
+        for row in counts:
+            row[:] = np.bincount(rng.integers(0, places, size=places), minlength=places)
+        yield counts

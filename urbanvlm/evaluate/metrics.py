@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from urbanvlm.dataset.taxonomy import Metric, Subtype
+from urbanvlm.dataset.taxonomy import NUMERIC_KINDS, AnswerKind, ScoreKind, Subtype
 from urbanvlm.evaluate.parse import Parsed, Value
 
 Array = NDArray[np.float64]
-NUMERIC_KINDS = frozenset({"integer", "share", "number"})
+Average = Literal["macro", "weighted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,14 @@ class Measure(Protocol):
     """How a metric scores. Statistics of sets of rows add up; the score is a function of their sum."""
 
     def statistics(
-        self, golds: Sequence[Value], guesses: Sequence[Value | None], kinds: Sequence[str], groups: NDArray[np.intp]
+        self,
+        golds: Sequence[Value],
+        guesses: Sequence[Value | None],
+        kinds: Sequence[str],
+        groups: NDArray[np.intp],
+        count: int,
     ) -> Array:
-        """(number of groups, K): the sums over the rows of each group. A guess of None is unparsed or missing."""
+        """(count, K): the sums over the rows of each group. A guess of None is unparsed or missing."""
         ...
 
     def value(self, totals: Array) -> Array:
@@ -49,7 +55,7 @@ class Measure(Protocol):
         ...
 
     def bears(self, statistics: Array) -> NDArray[np.bool_]:
-        """(groups, K) -> (groups,): which groups have rows that the score depends on."""
+        """(groups, K) -> (groups,): which groups have rows that the score depends on; of the others it says nothing."""
         ...
 
     @property
@@ -58,6 +64,11 @@ class Measure(Protocol):
     @property
     def worst(self) -> float:
         """The score when everything is wrong; of an error, the widest that an unparsed answer can make."""
+        ...
+
+    @property
+    def largest(self) -> float:
+        """No score is larger; infinity for an error that has no end."""
         ...
 
 
@@ -73,16 +84,22 @@ class F1OfYes:
 
     lower_is_better: bool = False
     worst: float = 0.0
+    largest: float = 1.0
 
     def statistics(
-        self, golds: Sequence[Value], guesses: Sequence[Value | None], kinds: Sequence[str], groups: NDArray[np.intp]
+        self,
+        golds: Sequence[Value],
+        guesses: Sequence[Value | None],
+        kinds: Sequence[str],
+        groups: NDArray[np.intp],
+        count: int,
     ) -> Array:
         right = np.fromiter((a == b for a, b in zip(golds, guesses, strict=True)), bool, len(golds))
         is_choice = np.fromiter((kind != "yes_no" for kind in kinds), bool, len(golds))
         gold_yes = np.fromiter((gold == "yes" for gold in golds), bool, len(golds))
         gold = is_choice | gold_yes
         guessed = is_choice | (right == gold_yes)
-        return _sums([gold & right, gold, guessed], groups)
+        return _sums([gold & right, gold, guessed], groups, count)
 
     def value(self, totals: Array) -> Array:
         hits, gold, guessed = np.moveaxis(totals, -1, 0)
@@ -90,7 +107,7 @@ class F1OfYes:
         return f1
 
     def bears(self, statistics: Array) -> NDArray[np.bool_]:
-        bearing: NDArray[np.bool_] = statistics[:, 1] + statistics[:, 2] > 0
+        bearing: NDArray[np.bool_] = np.any(statistics[:, 1:] > 0, axis=1)
         return bearing
 
 
@@ -103,18 +120,23 @@ class F1OfClasses:
     """
 
     labels: tuple[Value, ...]
-    average: Literal["macro", "weighted"] = "macro"
+    average: Average = "macro"
     lower_is_better: bool = False
     worst: float = 0.0
+    largest: float = 1.0
 
     def statistics(
-        self, golds: Sequence[Value], guesses: Sequence[Value | None], kinds: Sequence[str], groups: NDArray[np.intp]
+        self,
+        golds: Sequence[Value],
+        guesses: Sequence[Value | None],
+        kinds: Sequence[str],
+        groups: NDArray[np.intp],
+        count: int,
     ) -> Array:
         code = {label: index for index, label in enumerate(self.labels)}
         size = len(self.labels)
         gold = np.fromiter((code[value] for value in golds), np.intp, len(golds))
         guess = np.fromiter((-1 if v is None else code.get(v, -1) for v in guesses), np.intp, len(golds))
-        count = int(groups.max(initial=-1)) + 1
 
         def table(rows: NDArray[np.bool_], labels: NDArray[np.intp]) -> Array:
             cells = groups[rows] * size + labels[rows]
@@ -127,11 +149,11 @@ class F1OfClasses:
         hits, gold, guessed = np.split(totals, 3, axis=-1)
         f1 = np.divide(2 * hits, gold + guessed, out=np.zeros_like(hits), where=gold > 0)
         weights = gold if self.average == "weighted" else (gold > 0).astype(np.float64)
-        mean: Array = (f1 * weights).sum(axis=-1) / weights.sum(axis=-1)
-        return mean
+        return _ratio((f1 * weights).sum(axis=-1), weights.sum(axis=-1))
 
     def bears(self, statistics: Array) -> NDArray[np.bool_]:
-        return np.ones(len(statistics), dtype=bool)
+        bearing: NDArray[np.bool_] = statistics[:, len(self.labels) : 2 * len(self.labels)].sum(axis=1) > 0
+        return bearing
 
 
 @dataclass(frozen=True)
@@ -140,6 +162,7 @@ class MeanAbsoluteError:
 
     low: float
     high: float
+    largest: float = math.inf
     lower_is_better: bool = True
 
     @property
@@ -147,20 +170,25 @@ class MeanAbsoluteError:
         return self.high - self.low
 
     def statistics(
-        self, golds: Sequence[Value], guesses: Sequence[Value | None], kinds: Sequence[str], groups: NDArray[np.intp]
+        self,
+        golds: Sequence[Value],
+        guesses: Sequence[Value | None],
+        kinds: Sequence[str],
+        groups: NDArray[np.intp],
+        count: int,
     ) -> Array:
         gold = np.asarray(golds, dtype=np.float64)
         guess = np.array([np.nan if value is None else value for value in guesses], dtype=np.float64)
         farthest = np.maximum(gold - self.low, self.high - gold)
         error = np.where(np.isnan(guess), farthest, np.abs(guess - gold))
-        return _sums([error, np.ones_like(error)], groups)
+        return _sums([error, np.ones_like(error)], groups, count)
 
     def value(self, totals: Array) -> Array:
-        mean: Array = totals[..., 0] / totals[..., 1]
-        return mean
+        return _ratio(totals[..., 0], totals[..., 1])
 
     def bears(self, statistics: Array) -> NDArray[np.bool_]:
-        return np.ones(len(statistics), dtype=bool)
+        bearing: NDArray[np.bool_] = statistics[:, 1] > 0
+        return bearing
 
     @classmethod
     def over(cls, golds: Sequence[float], kind: str) -> MeanAbsoluteError:
@@ -169,22 +197,35 @@ class MeanAbsoluteError:
         A share's range then is 0..1, another's reaches from 0 to the value, or to 1 where it is 0.
         """
         low, high = float(min(golds)), float(max(golds))
+        largest = 1.0 if kind == "share" else math.inf
         if low == high:
             low, high = (0.0, 1.0) if kind == "share" else (min(0.0, low), max(0.0, high) or float(low == 0))
-        return cls(low, high)
+        return cls(low, high, largest)
 
 
-def measure_for(metric: Metric, rows: Sequence[Row], average: Literal["macro", "weighted"] = "macro") -> Measure:
-    """How the metric scores these rows (at least one, all of them of the metric)."""
-    if metric.score == "f1_yes":
+def strict_measure(
+    score: ScoreKind, golds: Collection[Value], answer_kind: AnswerKind, average: Average = "macro"
+) -> Measure:
+    """How the strict profile scores rows of these gold values (at least one; numbers all of one answer kind)."""
+    if score == "f1_yes":
         return F1OfYes()
-    if metric.score == "f1_macro":
-        return F1OfClasses(tuple(sorted({row.gold for row in rows}, key=str)), average)
-    golds = [row.gold for row in rows if not isinstance(row.gold, str)]
-    return MeanAbsoluteError.over(golds, rows[0].subtype.answer_kind)
+    if score == "f1_macro":
+        return F1OfClasses(tuple(sorted(set(golds), key=str)), average)
+    return MeanAbsoluteError.over([gold for gold in golds if not isinstance(gold, str)], answer_kind)
 
 
-def _sums(columns: Sequence[NDArray[np.bool_] | Array], groups: NDArray[np.intp]) -> Array:
-    """(groups, columns): the sum of each column over the rows of each group."""
-    count = int(groups.max(initial=-1)) + 1
+def score_of_kind(kind: AnswerKind) -> ScoreKind:
+    """How a single subtype scores, by its answers: yes or no, numbers, or classes."""
+    if kind == "yes_no":
+        return "f1_yes"
+    return "mae" if kind in NUMERIC_KINDS else "f1_macro"
+
+
+def _ratio(parts: Array, whole: Array) -> Array:
+    ratio: Array = np.divide(parts, whole, out=np.full_like(parts, np.nan), where=whole > 0)
+    return ratio
+
+
+def _sums(columns: Sequence[NDArray[np.bool_] | Array], groups: NDArray[np.intp], count: int) -> Array:
+    """(count, columns): the sum of each column over the rows of each group."""
     return np.stack([np.bincount(groups, weights=column, minlength=count) for column in columns], axis=1)
