@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from slurm.runs import find_run, find_runs, find_runs_of, outputs, short
 from urbanvlm.errors import UserError, suggest
 from urbanvlm.run_folder import RunFolder
+from urbanvlm.runs import find_run, find_runs, find_runs_of, outputs, short
 
 LOG_LINES = 40
 LOG_BYTES = 64 * 1024

@@ -11,10 +11,12 @@ import numpy as np
 from PIL import Image
 
 from urbanvlm.dataset.taxonomy import METRICS
-from urbanvlm.evaluate.score import merge_predictions, score_run
+from urbanvlm.evaluate.scores_file import write_scores
 from urbanvlm.experiment import check_experiment
 from urbanvlm.records import Example, Score, write_jsonl
-from urbanvlm.run_folder import RunFolder
+from urbanvlm.report.facts import gather
+from urbanvlm.run_folder import RunFolder, mark_complete
+from urbanvlm.stages import Stage, needs_of, results_of
 
 MODELS = ("blip2", "instructblip", "llava")
 
@@ -30,6 +32,7 @@ QUESTIONS = {
     "negation.absence": ("Is it true that no bicycle is visible?", ("yes", "no")),
 }
 QUARTERS = (0, 90)
+SAID = ("the the | the $x$ `of` 寺", "no", "2", "moderate", "car", "")
 
 
 def scores(models: Sequence[str] = MODELS, phases: Sequence[str] = ("before", "after")) -> list[Score]:
@@ -41,7 +44,9 @@ def scores(models: Sequence[str] = MODELS, phases: Sequence[str] = ("before", "a
         for phase in phases:
             for k, key in enumerate(table + beside[:1]):
                 if key in table[-3:]:
-                    rows.append(Score(model, phase, "strict", key, None, None, None, 0, 0, 0.0, None))
+                    rows.append(
+                        Score(model, phase, "real", "strict", "metric", key, "", None, None, None, 0, 0, 0.0, None)
+                    )
                 else:
                     rows.append(_score(model, phase, key, k, m))
     return rows
@@ -59,7 +64,8 @@ def _score(model: str, phase: str, key: str, k: int, m: int) -> Score:
         low, high = (1.0, 1.0) if value == 1.0 else (max(0.0, value - 0.06), min(1.0, value + 0.05))
     unparsed = 0.0 if after else (0.0, 0.025, 1.0)[(k + m) % 3]
     asked = 120 + k
-    return Score(model, phase, "strict", key, value, low, high, round(asked * (1 - unparsed)), asked, unparsed, blind)
+    stamp = (model, phase, "real", "strict", "metric", key, "")
+    return Score(*stamp, value, low, high, round(asked * (1 - unparsed)), asked, unparsed, blind)
 
 
 def make_run(
@@ -69,17 +75,32 @@ def make_run(
     models: Sequence[str] = MODELS,
     question: str = "",
     limit: int | None = None,
-) -> tuple[RunFolder, list[Score]]:
-    """A run whose evaluation is finished, and its scores: 6 places of 2 pictures each, every question about each."""
+    images: Sequence[str] = ("real",),
+    checkpoints: Sequence[str] = (),
+    skill: float = 0.9,
+    seed: int = 0,
+    said: Sequence[str] = SAID,
+    aside: str = "",
+) -> RunFolder:
+    """A run whose evaluation is finished: 6 places of 2 pictures each, every question about each.
+
+    `skill` is the share of right answers after fine-tuning, `said` is what is said instead of right answers,
+    `aside` stands at the end of every question.
+    """
+    checkpoints = checkpoints or ["tiny"] * len(models)
     experiment = check_experiment(
         {
             "name": "synthetic",
             "question": question,
             "mode": mode,
             "output": str(folder),
+            "seed": seed,
             "data": {"scenes": {"places": 6, "image_size": 64, "headings": list(QUARTERS)}},
-            "models": [{"family": "blip2", "label": label} for label in models],
-            "evaluate": {"shards": 2, "max_examples": limit, "bootstrap_resamples": 50},
+            "models": [
+                {"family": "blip2", "label": label, "checkpoint": checkpoint}
+                for label, checkpoint in zip(models, checkpoints, strict=True)
+            ],
+            "evaluate": {"shards": 2, "max_examples": limit, "bootstrap_resamples": 200, "images": list(images)},
         }
         | ({"train": {"max_steps": 60, "train_batch_size": 8, "micro_batch_size": 8}} if mode == "fine-tune" else {}),
         "test",
@@ -87,30 +108,24 @@ def make_run(
     run = RunFolder.of(experiment)
     run.create()
     run.write_experiment(experiment)
-    examples = _write_dataset(run)
-    if limit is not None:
-        examples = examples[:limit]
-    rows = []
+    examples = _write_dataset(run, aside)[:limit]
     for model in models:
         if mode == "fine-tune":
             _write_metrics(run, model)
-        for phase in experiment.phases:
-            _write_predictions(run, model, phase, examples)
-            shards = [run.shard_file(model, phase, shard) for shard in range(2)]
-            rows += score_run(
-                examples,
-                merge_predictions(examples, shards),
-                None,
-                model=model,
-                phase=phase,
-                profile="strict",
-                resamples=50,
-                seed=0,
-            )
-    return run, rows
+    for stage in needs_of(experiment, Stage("report")):
+        right = 0.2 if stage.images != "real" else skill if stage.phase == "after" else 0.2
+        _write_predictions(results_of(run, experiment, stage), stage, examples, right, said)
+    return run
 
 
-def _write_dataset(run: RunFolder) -> list[Example]:
+def score(run: RunFolder) -> RunFolder:
+    """Its scores as the report leaves them, without the report, which takes seconds to draw."""
+    write_scores(run.scores, gather(run).scores)
+    mark_complete(run.scores)
+    return run
+
+
+def _write_dataset(run: RunFolder, aside: str) -> list[Example]:
     run.images.mkdir(parents=True)
     examples = []
     for place in range(6):
@@ -119,9 +134,8 @@ def _write_dataset(run: RunFolder) -> list[Example]:
             Image.fromarray(_picture(place, heading)).save(run.images / image_id)
             for n, (subtype, (question, answers)) in enumerate(QUESTIONS.items()):
                 answer = answers[(place + heading // 90 + n) % len(answers)]
-                examples.append(
-                    Example(f"{image_id}#{n}", image_id, f"image_{place:06d}", question, answer, "test", subtype)
-                )
+                id_, place_id = f"{image_id}#{n}", f"image_{place:06d}"
+                examples.append(Example(id_, image_id, place_id, question + aside, answer, "test", subtype))
     for split in ("train", "val", "test"):
         write_jsonl(run.split_file(split), [example.to_json() for example in examples])
     (run.dataset / "card.md").write_text("# Card\n", encoding="utf-8")
@@ -136,16 +150,19 @@ def _picture(place: int, heading: int) -> np.ndarray:
     return picture
 
 
-def _write_predictions(run: RunFolder, model: str, phase: str, examples: Sequence[Example]) -> None:
-    rng = random.Random(f"{model} {phase}")
+def _write_predictions(
+    files: Sequence[Path], stage: Stage, examples: Sequence[Example], skill: float, said: Sequence[str]
+) -> None:
+    rng = random.Random(f"{stage.model} {stage.phase}")
     rows = []
     for example in examples:
-        right = rng.random() < (0.9 if phase == "after" else 0.2)
-        text = example.answer if right else rng.choice(["the the | the $x$ `of` 寺", "no", "2", "moderate", "car", ""])
-        rows.append({"example_id": example.id, "text": text, "model_id": model, "prompt_hash": "0"})
-    run.predictions(model, phase).mkdir(parents=True)
-    for shard in range(2):
-        write_jsonl(run.shard_file(model, phase, shard), rows[shard::2])
+        # As many draws whether right or not: a more skilful twin is right wherever this one is.
+        luck, other = rng.random(), rng.choice(said)
+        text = example.answer if luck < skill else other
+        rows.append({"example_id": example.id, "text": text, "model_id": stage.model, "prompt_hash": "0"})
+    files[0].parent.mkdir(parents=True)
+    for shard, file in enumerate(files):
+        write_jsonl(file, rows[shard :: len(files)])
 
 
 def _write_metrics(run: RunFolder, model: str) -> None:

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
-from report_support import scores
+from report_support import make_run, score, scores
 
-from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.errors import UserError
-from urbanvlm.evaluate.score import write_scores
+from urbanvlm.evaluate.compare import gain
+from urbanvlm.evaluate.scores_file import write_scores
 from urbanvlm.experiment import dump_yaml
 from urbanvlm.records import Score
-from urbanvlm.report.comparison import gain, write_comparison
+from urbanvlm.report.comparison import compare_runs, write_comparison
 from urbanvlm.run_folder import RunFolder, is_complete, mark_complete
 from urbanvlm.sweep import Point, Sweep, SweepFolder, load_sweep
 
@@ -60,10 +60,15 @@ def finish(point: Point, *, shift: float = 0.0) -> list[Score]:
 
 
 def moved(score: Score, shift: float) -> Score:
-    error = METRICS[score.metric].score == "mae"
+    error = score.lower_is_better
     most, shift = (math.inf, 10 * shift) if error else (1.0, shift)
     values = {name: getattr(score, name) for name in ("value", "low", "high", "blind_baseline")}
     return replace(score, **{name: None if v is None else min(most, v + shift) for name, v in values.items()})
+
+
+def agreed(text: str) -> str:
+    """Without what differs from one machine, or one state of the code, to another."""
+    return re.sub(r"-[0-9a-f]{8}\b", "-HASH", text.partition("\n## How the numbers were made")[0])
 
 
 def page(sweep: Sweep) -> str:
@@ -93,10 +98,9 @@ def test_a_whole_comparison_is_as_agreed(tmp_path: Path) -> None:
     for number, point in enumerate(sweep.points):
         finish(point, shift=0.01 * number)
     assert write_comparison(sweep.folder) == {}
-    hashes = re.compile(r"-[0-9a-f]{8}\b")
-    check_golden("comparison.txt", hashes.sub("-HASH", page(sweep)))
+    check_golden("comparison.txt", agreed(page(sweep)))
     head = sweep.folder.table.read_text(encoding="utf-8").splitlines()[:3]
-    check_golden("comparison_head.csv", hashes.sub("-HASH", "\n".join(head)) + "\n")
+    check_golden("comparison_head.csv", agreed("\n".join(head)) + "\n")
     assert is_complete(sweep.folder.comparison) and is_complete(sweep.folder.table)
     with Image.open(sweep.folder.plot) as picture:
         assert picture.width > 400
@@ -107,7 +111,7 @@ def test_means_over_seeds_with_one_missing_are_as_agreed(tmp_path: Path) -> None
     for number, point in enumerate(sweep.points[:-1]):
         finish(point, shift=0.02 * number)
     assert list(write_comparison(sweep.folder)) == [sweep.points[-1].run_id]
-    check_golden("comparison_seeds.txt", re.sub(r"-[0-9a-f]{8}\b", "-HASH", page(sweep)))
+    check_golden("comparison_seeds.txt", agreed(page(sweep)))
 
 
 def test_seeds_are_averaged_as_numpy_does(tmp_path: Path) -> None:
@@ -117,15 +121,15 @@ def test_seeds_are_averaged_as_numpy_does(tmp_path: Path) -> None:
     write_comparison(sweep.folder)
     key = "object.presence"
     befores, afters = (
-        np.array([row.value for rows in runs for row in rows if (row.metric, row.phase) == (key, phase)], dtype=float)
+        np.array([row.value for rows in runs for row in rows if (row.name, row.phase) == (key, phase)], dtype=float)
         for phase in ("before", "after")
     )
     assert len(afters) == 3
-    line = next(line for line in page(sweep).splitlines() if "| presence | llava | 3 |" in line)
+    line = next(line for line in page(sweep).splitlines() if "| **object: presence** | llava | 3 |" in line)
     for values in (befores, afters):
         assert f"{values.mean():.3f}" in line
         assert f"± {values.std(ddof=1):.3f}" in line
-        assert f"({values.min():.3f}–{values.max():.3f}" in line
+        assert f"<br>{values.min():.3f}–{values.max():.3f}" in line
     assert f"+{100 * (afters.mean() - befores.mean()) / befores.mean():.1f} %" in line
     assert "no confidence interval" in page(sweep)
 
@@ -135,14 +139,15 @@ def test_a_mean_beats_blind_only_if_every_seed_does(tmp_path: Path) -> None:
     for point, value in zip(sweep.points, (0.9, 0.45), strict=True):
         run_scores(point, [one_score(value=value, blind=0.5)])
     write_comparison(sweep.folder)
-    assert "✓" not in line_of(sweep, "| presence | llava | 2 |")
+    assert "✓" not in line_of(sweep, "| **object: presence** | llava | 2 |")
     run_scores(sweep.points[1], [one_score(value=0.55, blind=0.5)])
     write_comparison(sweep.folder)
-    assert "**0.725** ✓" in line_of(sweep, "| presence | llava | 2 |")
+    assert "**0.725** ✓" in line_of(sweep, "| **object: presence** | llava | 2 |")
 
 
 def one_score(*, value: float, blind: float, metric: str = "object.presence", phase: str = "before") -> Score:
-    return Score("llava", phase, "strict", metric, value, value - 0.2, value + 0.2, 10, 10, 0.0, blind)
+    stamp = ("llava", phase, "real", "strict", "metric", metric, "")
+    return Score(*stamp, value, value - 0.2, value + 0.2, 10, 10, 0.0, blind)
 
 
 def run_scores(point: Point, rows: Sequence[Score]) -> None:
@@ -158,10 +163,10 @@ def test_a_single_finished_seed_is_no_spread_and_no_win(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path, {"seed": [0, 1]}, mode="zero-shot", train=None)
     run_scores(sweep.points[0], [one_score(value=0.9, blind=0.5)])
     write_comparison(sweep.folder)
-    line = line_of(sweep, "| presence | llava | 1 of 2 |")
+    line = line_of(sweep, "| **object: presence** | llava | 1 of 2 |")
     assert "0.900" in line and "±" not in line and "✓" not in line and "1.100" not in line
     # The single run keeps its interval.
-    assert "**0.900** ✓ (0.700–1.100)" in line_of(sweep, "| presence | seed0 | 10 |")
+    assert "**0.900** ✓<br>0.700–1.100" in line_of(sweep, "| **object: presence** | seed0 | 10 |")
 
 
 def test_every_missing_run_is_named_with_its_reason(tmp_path: Path) -> None:
@@ -219,11 +224,7 @@ def test_a_run_that_is_lost_again_takes_the_marker_away(tmp_path: Path) -> None:
 
 
 def test_runs_over_a_subset_are_stamped(tmp_path: Path) -> None:
-    from report_support import make_run
-
-    run, rows = make_run(tmp_path / "runs", limit=4, models=("llava",))
-    write_scores(run.scores, rows)
-    mark_complete(run.scores)
+    run = score(make_run(tmp_path / "runs", limit=4, models=("llava",)))
     folder = SweepFolder(tmp_path / "runs" / "x-sweep-0")
     folder.path.mkdir()
     points = [{"run": run.id, "labels": {"seed": "seed0"}, "settings": {"seed": 0}}]
@@ -241,7 +242,7 @@ def test_runs_of_several_models_have_a_column_for_each(tmp_path: Path) -> None:
     write_comparison(sweep.folder)
     header = next(line for line in page(sweep).splitlines() if line.startswith("|  | metric | blind"))
     names = [cell.strip() for cell in header.strip("|").split("|")][3:]
-    assert names == [f"learning-rate{rate} {model}" for rate in ("0.0001", "0.001") for model in ("blip2", "llava")]
+    assert names == [f"learning-rate{rate}<br>{model}" for rate in ("0.0001", "0.001") for model in ("blip2", "llava")]
 
 
 def test_zero_shot_runs_have_no_gain(tmp_path: Path) -> None:
@@ -274,12 +275,12 @@ def test_the_table_holds_every_score_with_all_digits(tmp_path: Path) -> None:
     expected = {}
     for number, point in enumerate(sweep.points):
         for row in finish(point, shift=0.001 * number):
-            expected[point.run_id, row.model, row.phase, row.metric] = row
+            expected[point.run_id, row.model, row.phase, row.name] = row
     write_comparison(sweep.folder)
     rows = rows_of(sweep)
     assert len(rows) == len(expected)
     for row in rows:
-        score = expected[row["run"], row["model"], row["phase"], row["metric"]]
+        score = expected[row["run"], row["model"], row["phase"], row["name"]]
         if score.value is None:
             assert row["value"] == row["blind_baseline"] == ""
         else:
@@ -295,6 +296,58 @@ def test_a_folder_of_no_sweep_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text("points: 3\n")
     with pytest.raises(UserError, match="is not as we wrote it"):
         write_comparison(SweepFolder(tmp_path))
+
+
+# ---- any runs -------------------------------------------------------------------------------------------------------
+
+
+def differences_of(folder: SweepFolder) -> str:
+    return folder.comparison.read_text(encoding="utf-8").partition("## Differences")[2].partition("\n## ")[0]
+
+
+def test_any_runs_are_compared_on_the_rows_that_both_were_asked(tmp_path: Path) -> None:
+    weak, able = (make_run(tmp_path, models=("llava",), skill=skill, seed=n) for n, skill in enumerate((0.1, 0.95)))
+    part = make_run(tmp_path, models=("llava",), limit=50, seed=2)
+    for run in (weak, able, part):
+        score(run)
+    folder, missing = compare_runs([weak, able, part])
+    assert missing == {} and folder.path.parent == tmp_path and is_complete(folder.comparison)
+    text = differences_of(folder)
+    assert re.search(rf"\*\*{able.id}\*\* against \*\*{weak.id}\*\*: better on [1-9]", text)
+    assert f"**{able.id}** and **{part.id}** were not asked the same questions" in text
+    # Nothing is averaged: runs that are only named are no seeds of one another.
+    assert "means over seeds" not in folder.comparison.read_text(encoding="utf-8")
+    with folder.table.open(encoding="utf-8", newline="") as lines:
+        assert {row["run"] for row in csv.DictReader(lines)} == {weak.id, able.id, part.id}
+    for path in (folder.page, folder.latex, folder.plot):
+        assert path.stat().st_size > 1000
+
+
+def test_a_twin_is_no_different(tmp_path: Path) -> None:
+    runs = [score(make_run(tmp_path, models=("llava",), seed=seed)) for seed in (0, 1)]
+    folder, _ = compare_runs(runs, tmp_path / "out")
+    assert "no difference larger than chance, on 9 metrics" in differences_of(folder)
+    assert folder.path == tmp_path / "out"
+    assert f"](../{runs[0].id}/report.md)" in folder.comparison.read_text(encoding="utf-8")
+
+
+def test_a_run_without_scores_is_named_and_the_others_are_compared(tmp_path: Path) -> None:
+    done, begun = (make_run(tmp_path, models=("llava",), seed=seed) for seed in (0, 1))
+    score(done)
+    folder, missing = compare_runs([done, begun])
+    assert list(missing) == [begun.id] and "stages are done" in missing[begun.id]
+    assert not is_complete(folder.comparison)
+    with pytest.raises(UserError, match="named twice"):
+        compare_runs([done, done])
+
+
+def test_scores_whose_answers_are_gone_stand_side_by_side(tmp_path: Path) -> None:
+    sweep = make_sweep(tmp_path, {"evaluate.max_new_tokens": [8, 16]})
+    for point in sweep.points:
+        finish(point)
+    write_comparison(sweep.folder)
+    text = differences_of(sweep.folder)
+    assert "cannot be compared pairwise" in text and "no such file" in text and "against" not in text
 
 
 def test_a_comparison_needs_no_torch(tmp_path: Path) -> None:

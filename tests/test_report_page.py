@@ -18,8 +18,8 @@ from report_support import MODELS, QUESTIONS, make_run
 from urbanvlm.errors import UserError
 from urbanvlm.evaluate.metrics import Row
 from urbanvlm.evaluate.parse import parse_answer, parse_gold, subtype_of
-from urbanvlm.records import Example, Score
-from urbanvlm.report import is_partial, write_report
+from urbanvlm.records import Example
+from urbanvlm.report import is_partial, make_report
 from urbanvlm.report.curves import read_curves, smoothed
 from urbanvlm.report.gallery import Reply, choose_examples
 from urbanvlm.report.tables import PARTIAL_STAMP
@@ -31,12 +31,11 @@ HOSTILE = (
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Score]]:
-    run, rows = make_run(tmp_path_factory.mktemp("runs"), question=HOSTILE)
-    run.scores.write_text("[]\n", encoding="utf-8")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    run = make_run(tmp_path_factory.mktemp("runs"), question=HOSTILE, images=("real", "blank"))
     (run.path / "tensorboard").mkdir()
-    write_report(run, rows)
-    return run, rows
+    make_report(run)
+    return run
 
 
 def links(text: str) -> list[str]:
@@ -47,19 +46,20 @@ def links(text: str) -> list[str]:
     return [str(child.attrs[key]) for child in children for key in ("href", "src") if key in child.attrs]
 
 
-def test_every_link_leads_to_a_file_and_every_picture_is_linked(finished: tuple[RunFolder, list[Score]]) -> None:
-    run, _ = finished
+def test_every_link_leads_to_a_file_and_every_picture_is_linked(finished: RunFolder) -> None:
+    run = finished
     found = links(run.report.read_text(encoding="utf-8"))
     for link in found:
         assert (run.path / link).exists(), link
-    pictures = {f"report/{path.name}" for path in (run.path / "report").iterdir()}
-    assert pictures == {link for link in found if link.endswith(".png")}
-    assert {Path(p).stem for p in pictures} == {"scores-f1", "scores-mae", "unparsed", "training", "scenes"}
+    files = {f"report/{path.name}" for path in (run.path / "report").iterdir()}
+    assert files == {link for link in found if link.startswith("report/")}
+    pictures = {Path(file).stem for file in files if file.endswith(".png")}
+    assert pictures == {"scores-f1", "scores-mae", "gains", "training", "scenes"}
 
 
-def test_pictures_are_pictures_and_nothing_temporary_stays(finished: tuple[RunFolder, list[Score]]) -> None:
-    run, _ = finished
-    for path in (run.path / "report").iterdir():
+def test_pictures_are_pictures_and_nothing_temporary_stays(finished: RunFolder) -> None:
+    run = finished
+    for path in (run.path / "report").glob("*.png"):
         with Image.open(path) as picture:
             assert picture.format == "PNG"
             assert min(picture.size) > 200
@@ -67,8 +67,8 @@ def test_pictures_are_pictures_and_nothing_temporary_stays(finished: tuple[RunFo
     assert not list(run.path.rglob("*.tmp"))
 
 
-def test_a_hostile_question_is_shown_and_does_nothing(finished: tuple[RunFolder, list[Score]]) -> None:
-    run, _ = finished
+def test_a_hostile_question_is_shown_and_does_nothing(finished: RunFolder) -> None:
+    run = finished
     html = MarkdownIt("gfm-like", {"linkify": False}).render(run.report.read_text(encoding="utf-8"))
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
@@ -78,20 +78,20 @@ def test_a_hostile_question_is_shown_and_does_nothing(finished: tuple[RunFolder,
     assert html.count("<table>") >= 4
 
 
-def test_the_same_run_gives_the_same_bytes(finished: tuple[RunFolder, list[Score]]) -> None:
-    run, rows = finished
+def test_the_same_run_gives_the_same_bytes(finished: RunFolder) -> None:
+    run = finished
 
     def digests() -> dict[str, str]:
-        files = [run.report, *sorted((run.path / "report").iterdir())]
+        files = [run.report, run.page, run.scores, *sorted((run.path / "report").iterdir())]
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     first = digests()
-    write_report(run, rows)
+    make_report(run)
     assert digests() == first
 
 
-def test_the_report_says_how_the_numbers_were_made(finished: tuple[RunFolder, list[Score]]) -> None:
-    run, _ = finished
+def test_the_report_says_how_the_numbers_were_made(finished: RunFolder) -> None:
+    run = finished
     text = run.report.read_text(encoding="utf-8")
     for words in (run.id, "seed 0", "profile strict", "torch ", "transformers ", "dataset/card.md", "max_steps: 60"):
         assert words in text, words
@@ -99,9 +99,9 @@ def test_the_report_says_how_the_numbers_were_made(finished: tuple[RunFolder, li
     assert PARTIAL_STAMP not in text
 
 
-def test_every_scene_shows_each_models_reply_before_and_after(finished: tuple[RunFolder, list[Score]]) -> None:
-    run, _ = finished
-    scenes = run.report.read_text(encoding="utf-8").split("## Scenes")[1].split("## Questions")[0]
+def test_every_scene_shows_each_models_reply_before_and_after(finished: RunFolder) -> None:
+    run = finished
+    scenes = run.report.read_text(encoding="utf-8").split("## Scenes")[1].split("\n## ")[0]
     assert scenes.count("Gold:") == len(QUESTIONS)
     assert len(re.findall(r"^\| (blip2|instructblip|llava) \| [✓✗≈?] .* \| [✓✗≈?] .*\|$", scenes, re.M)) == 9 * len(
         MODELS
@@ -109,32 +109,36 @@ def test_every_scene_shows_each_models_reply_before_and_after(finished: tuple[Ru
 
 
 def test_zero_shot_has_one_phase_and_no_training(tmp_path: Path) -> None:
-    run, rows = make_run(tmp_path, mode="zero-shot", models=("llava",))
-    write_report(run, rows)
+    run = make_run(tmp_path, mode="zero-shot", models=("llava",))
+    make_report(run)
     text = run.report.read_text(encoding="utf-8")
-    assert "llava before" in text
-    assert "llava after" not in text
-    assert "## Training" not in text
+    assert "llava<br>before" in text
+    assert "after" not in text.replace("/after", "")
+    for title in ("Training", "Gains", "Without seeing"):
+        assert f"## {title}" not in text
     assert not (run.path / "report" / "training.png").exists()
     assert is_partial(run) is False
 
 
 def test_scores_over_a_subset_are_stamped(tmp_path: Path) -> None:
-    run, rows = make_run(tmp_path, mode="zero-shot", models=("llava",), limit=20)
-    write_report(run, rows)
+    run = make_run(tmp_path, mode="zero-shot", models=("llava",), limit=20)
+    make_report(run)
     assert is_partial(run) is True
     text = run.report.read_text(encoding="utf-8")
     assert PARTIAL_STAMP in text
     assert "only the first 20" in text
+    assert PARTIAL_STAMP in run.page.read_text(encoding="utf-8")
+    assert PARTIAL_STAMP in (run.path / "report" / "scores.tex").read_text(encoding="utf-8")
 
 
 def test_a_missing_prediction_is_said_and_no_report_appears(tmp_path: Path) -> None:
-    run, rows = make_run(tmp_path, mode="zero-shot", models=("llava",))
+    run = make_run(tmp_path, mode="zero-shot", models=("llava",))
     shard = run.shard_file("llava", "before", 1)
     shard.write_text("".join(shard.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
     with pytest.raises(UserError, match="1 of 108 examples have no answer"):
-        write_report(run, rows)
+        make_report(run)
     assert not run.report.exists()
+    assert not run.scores.exists()
 
 
 def test_writing_a_report_never_imports_torch(tmp_path: Path) -> None:

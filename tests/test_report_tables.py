@@ -19,9 +19,11 @@ from rich.console import Console
 from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.records import Score
 from urbanvlm.report import terminal_table
+from urbanvlm.report.document import Document, Section
 from urbanvlm.report.grid import ScoreGrid, beats_blind
-from urbanvlm.report.markdown import code_block, escape, shorten
-from urbanvlm.report.tables import PARTIAL_STAMP, fixed, markdown_table, percent
+from urbanvlm.report.markdown import code_block, escape, render_markdown, shorten
+from urbanvlm.report.scores import scores_table
+from urbanvlm.report.tables import PARTIAL_STAMP, fixed, percent
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -30,6 +32,11 @@ def rendered(rows: list[Score], width: int, *, partial: bool = False) -> str:
     out = io.StringIO()
     Console(file=out, width=width, color_system=None).print(terminal_table(rows, partial=partial))
     return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
+
+
+def markdown_table(rows: list[Score]) -> str:
+    document = Document("t", (), (Section("s", (scores_table(ScoreGrid.of(rows)),)),))
+    return render_markdown(document, "").partition("## s\n\n")[2]
 
 
 def check_golden(name: str, text: str) -> None:
@@ -89,7 +96,7 @@ def test_partial_scores_are_stamped() -> None:
 
 
 def row(**changes: object) -> Score:
-    base = Score("m", "after", "strict", _F1, 0.8, 0.7, 0.9, 10, 10, 0.0, 0.5)
+    base = Score("m", "after", "real", "strict", "metric", _F1, "", 0.8, 0.7, 0.9, 10, 10, 0.0, 0.5)
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -103,9 +110,9 @@ _MAE = next(key for key, metric in METRICS.items() if metric.score == "mae" and 
         (row(low=0.51), True),
         (row(low=0.5), False),
         (row(low=0.49), False),
-        (row(metric=_MAE, value=0.4, low=0.3, high=0.49), True),
-        (row(metric=_MAE, value=0.4, low=0.3, high=0.5), False),
-        (row(metric=_MAE, value=0.8, low=0.7, high=0.9), False),
+        (row(name=_MAE, value=0.4, low=0.3, high=0.49), True),
+        (row(name=_MAE, value=0.4, low=0.3, high=0.5), False),
+        (row(name=_MAE, value=0.8, low=0.7, high=0.9), False),
         (row(blind_baseline=None), False),
         (row(low=None, high=None), False),
     ],
@@ -119,7 +126,7 @@ def test_a_score_beats_blind_only_with_its_whole_interval_on_the_better_side(sco
 
 def test_unparsed_answers_are_marked_and_weighted_by_rows() -> None:
     other = next(key for key, metric in METRICS.items() if metric.in_table and key != _F1)
-    rows = [row(unparsed_share=0.5, asked=30), row(metric=other, unparsed_share=0.0, asked=10)]
+    rows = [row(unparsed_share=0.5, asked=30), row(name=other, unparsed_share=0.0, asked=10)]
     assert ScoreGrid.of(rows).unparsed_share("m", "after") == pytest.approx(0.375)
     assert "0.800*?" in rendered(rows, 80)
     assert "38 %" in rendered(rows, 80)
@@ -132,7 +139,7 @@ def test_unparsed_answers_are_marked_and_weighted_by_rows() -> None:
         ([row(), row(model="n", blind_baseline=0.51)], "not asked the same questions"),
         ([row(), row(value=0.81)], "two scores for m after"),
         ([row(), row(model="n", profile="paper")], "2 profiles"),
-        ([row(metric="beauty")], "'beauty'"),
+        ([row(name="beauty")], "'beauty'"),
         ([row(phase="during")], "'during'"),
         ([], "0 profiles"),
     ],

@@ -1,16 +1,13 @@
-"""The report of a run: one table of scores, plots, and a page that says how the numbers were made."""
+"""The report of a run: tables of scores, plots, and a page that shows what is behind the numbers."""
 
-from collections.abc import Sequence
-
-from urbanvlm.records import Score
 from urbanvlm.report.tables import is_partial, terminal_table
 from urbanvlm.run_folder import RunFolder
 
-__all__ = ["is_partial", "terminal_table", "write_report"]
+__all__ = ["is_partial", "make_report", "terminal_table"]
 
 
-def write_report(run: RunFolder, rows: Sequence[Score]) -> None:
-    """See `urbanvlm.report.page.write_report`; matplotlib is imported only when a report is written."""
-    from urbanvlm.report.page import write_report as write
+def make_report(run: RunFolder) -> None:
+    """See `urbanvlm.report.page.make_report`; matplotlib is imported only when a report is written."""
+    from urbanvlm.report.page import make_report as make
 
-    write(run, rows)
+    make(run)

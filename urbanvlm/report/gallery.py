@@ -6,18 +6,17 @@ import hashlib
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from urbanvlm.evaluate.metrics import NUMERIC_KINDS
+from urbanvlm.dataset.taxonomy import NUMERIC_KINDS
 from urbanvlm.evaluate.metrics import Row as JudgedRow
 from urbanvlm.records import Example
 from urbanvlm.report.markdown import shorten
-from urbanvlm.report.plots import FAINT, INK, MUTED, colour_of, save, styled
+from urbanvlm.report.plots import FAINT, INK, MUTED, colour_of, styled
 
 RIGHT = "#009E73"
 WRONG = "#D55E00"
@@ -50,10 +49,16 @@ class Reply:
             return cls(text, "unread", row.parsed.status)
         if row.correct:
             return cls(text, "right")
-        if row.subtype.answer_kind in NUMERIC_KINDS and not isinstance(row.gold, str):
-            error = abs(float(row.parsed.value or 0) - row.gold)
-            return cls(text, "near", f"off by {error:.3g}")
-        return cls(text, "wrong")
+        error = error_of(row)
+        return cls(text, "wrong") if error is None else cls(text, "near", f"off by {error:.3g}")
+
+
+def error_of(row: JudgedRow) -> float | None:
+    """How far a number that was read is off; None of anything else."""
+    value, gold = row.parsed.value, row.gold
+    if row.subtype.answer_kind not in NUMERIC_KINDS or isinstance(value, str) or isinstance(gold, str) or value is None:
+        return None
+    return abs(float(value) - float(gold))
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,12 @@ _LINE = 0.19
 _TOP = 0.1
 
 
-def plot_gallery(
+def draw_gallery(
     scenes: Sequence[Scene],
     models: Sequence[str],
     phases: Sequence[str],
     open_image: Callable[[str], Image.Image],
-    path: Path,
-) -> None:
+) -> Figure:
     """A grid of cards: the picture, smoothly enlarged, above the question, the gold answer and the replies.
 
     `open_image` takes an image id and gives an RGB picture.
@@ -141,7 +145,7 @@ def plot_gallery(
             below.set_ylim(text_height, 0)
             below.axis("off")
             _write_card(below, scene, models, phases)
-        save(figure, path)
+    return figure
 
 
 def _draw_picture(panel: Axes, picture: Image.Image) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,15 +25,19 @@ class ScoreGrid:
     """metric -> score of a guesser that sees no image; no key where there is none"""
 
     @classmethod
-    def of(cls, rows: Sequence[Score]) -> ScoreGrid:
-        """Raises ValueError where the rows contradict each other: they are no one run's then."""
+    def of(cls, rows: Sequence[Score], *, weighted: bool = False) -> ScoreGrid:
+        """Of the metrics among the rows, with each model's shown images; of those that average classes, one average.
+
+        Raises ValueError where the rows contradict each other: they are no one run's then.
+        """
+        rows = [row for row in of_the_tables(rows) if is_cell(row, weighted=weighted)]
         scores: dict[tuple[str, str, str], Score] = {}
         for row in rows:
-            if row.metric not in METRICS:
-                raise ValueError(f"metric {row.metric!r} of model {row.model!r} is none that this report knows")
+            if row.name not in METRICS:
+                raise ValueError(f"metric {row.name!r} of model {row.model!r} is none that this report knows")
             if row.phase not in PHASES:
                 raise ValueError(f"phase {row.phase!r} of model {row.model!r} is neither before nor after")
-            key = (row.model, row.phase, row.metric)
+            key = (row.model, row.phase, row.name)
             if key in scores:
                 raise ValueError(f"two scores for {' '.join(key)}: a report shows one run")
             scores[key] = row
@@ -64,7 +68,7 @@ class ScoreGrid:
         return tuple(key for key in METRICS if not METRICS[key].in_table and self._was_asked(key))
 
     def _was_asked(self, metric: str) -> bool:
-        return any(score.metric == metric and score.asked for score in self.scores.values())
+        return any(score.name == metric and score.asked for score in self.scores.values())
 
     def get(self, model: str, phase: str, metric: str) -> Score | None:
         """The score, or None where this model has none in this phase, or no row of the metric was asked."""
@@ -85,8 +89,13 @@ class ScoreGrid:
 
     def rows_asked(self, metric: str) -> tuple[int, ...]:
         """The number of rows asked; the least and the most where models were not asked alike."""
-        counts = {score.asked for score in self.scores.values() if score.metric == metric and score.asked}
+        counts = {score.asked for score in self.scores.values() if score.name == metric and score.asked}
         return tuple(sorted({min(counts), max(counts)}))
+
+    @cached_property
+    def unseen(self) -> Mapping[str, str]:
+        """model -> what it was shown, of those that were never shown the real pictures."""
+        return {score.model: score.images for score in self.scores.values() if score.images != "real"}
 
     def wins(self, model: str, phase: str) -> int:
         """On how many of the asked metrics the model beats the blind baseline."""
@@ -101,6 +110,26 @@ class ScoreGrid:
         return sum(score.unparsed_share * score.asked for score in scores) / asked if asked else 0.0
 
 
+def shown_images(evaluations: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """(model, images) of each evaluation -> model -> the images of its scores in tables: real, else its first kind."""
+    kinds: dict[str, str] = {}
+    for model, images in evaluations:
+        if images == "real" or model not in kinds:
+            kinds[model] = images
+    return kinds
+
+
+def of_the_tables(scores: Sequence[Score]) -> list[Score]:
+    """Those of each model's shown images."""
+    kinds = shown_images((score.model, score.images) for score in scores)
+    return [score for score in scores if score.images == kinds[score.model]]
+
+
+def is_cell(score: Score, *, weighted: bool = False) -> bool:
+    """Whether it is a metric's, by the average that is asked for where classes are averaged."""
+    return score.level == "metric" and (score.average == "weighted") == weighted
+
+
 def lower_is_better(metric: Metric) -> bool:
     return metric.score == "mae"
 
@@ -109,7 +138,7 @@ def beats_blind(score: Score) -> bool:
     """Whether the whole interval lies on the better side of the blind baseline."""
     if score.blind_baseline is None or score.low is None or score.high is None:
         return False
-    if lower_is_better(METRICS[score.metric]):
+    if score.lower_is_better:
         return score.high < score.blind_baseline
     return score.low > score.blind_baseline
 
@@ -120,10 +149,10 @@ def _common_blind_baseline(rows: Sequence[Score]) -> dict[str, float]:
     for row in rows:
         if row.blind_baseline is None:
             continue
-        known = baselines.setdefault(row.metric, row.blind_baseline)
+        known = baselines.setdefault(row.name, row.blind_baseline)
         if abs(known - row.blind_baseline) > 1e-9:
             raise ValueError(
-                f"two blind baselines for {row.metric}, {known!r} and {row.blind_baseline!r} "
+                f"two blind baselines for {row.name}, {known!r} and {row.blind_baseline!r} "
                 f"({row.model} {row.phase}): the models were not asked the same questions"
             )
     return baselines

@@ -1,282 +1,190 @@
-"""The report of a run as one Markdown page beside its pictures."""
+"""The report of a run: its sections in order, and the files that they become."""
 
 from __future__ import annotations
 
-import platform
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from collections.abc import Mapping
 
-from urbanvlm import __version__
 from urbanvlm.dataset.images import open_image
-from urbanvlm.dataset.read import read_examples
-from urbanvlm.dataset.taxonomy import METRICS, SUBTYPES
-from urbanvlm.evaluate.asked import Asked, asked_examples
-from urbanvlm.evaluate.parse import parse_gold
-from urbanvlm.evaluate.score import judge, merge_predictions, weighted_scores
-from urbanvlm.records import Example, Prediction, Score, write_atomic
-from urbanvlm.report.curves import read_curves
-from urbanvlm.report.gallery import Reply, Scene, choose_examples, plot_gallery
-from urbanvlm.report.grid import ScoreGrid, lower_is_better
-from urbanvlm.report.markdown import code_block, escape, pipe_table, shorten
-from urbanvlm.report.plots import plot_f1, plot_mae, plot_training, plot_unparsed
-from urbanvlm.report.tables import PARTIAL_REASON, PARTIAL_STAMP, fixed, markdown_table, percent
-from urbanvlm.run_folder import RunFolder
-
-Predictions = Mapping[str, Prediction]
-"""by example id"""
+from urbanvlm.evaluate.scores_file import write_scores
+from urbanvlm.records import write_atomic
+from urbanvlm.report.audit import audit_section
+from urbanvlm.report.confusion import confusion_section
+from urbanvlm.report.document import (
+    Block,
+    Bullets,
+    Document,
+    Emphasis,
+    Facts,
+    Figure,
+    Line,
+    Link,
+    Notice,
+    OnlyMarkdown,
+    OnlyPage,
+    Paragraph,
+    Section,
+    Strong,
+    Table,
+)
+from urbanvlm.report.errors import errors_section
+from urbanvlm.report.facts import RunFacts, gather
+from urbanvlm.report.gains import gains_section
+from urbanvlm.report.gallery import Reply, Scene, choose_examples, draw_gallery
+from urbanvlm.report.html import render_page
+from urbanvlm.report.making import making_section
+from urbanvlm.report.markdown import figures_of, render_markdown, shorten
+from urbanvlm.report.reliability import reliability_section
+from urbanvlm.report.scores import scores_section
+from urbanvlm.report.spreadsheet import csv_table, latex_table
+from urbanvlm.report.tables import PARTIAL_REASON, PARTIAL_STAMP
+from urbanvlm.report.training import training_section
+from urbanvlm.report.unseen import unseen_section
+from urbanvlm.run_folder import RunFolder, mark_complete, marker_of
 
 SCENES = 9
 LONGEST_REPLY = 160
-LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "numpy", "scikit-learn", "pillow")
 
 
-def write_report(run: RunFolder, rows: Sequence[Score]) -> None:
-    """Write `report.md`, last, after the pictures in `report/`; each file atomically, the same input the same bytes.
+def make_report(run: RunFolder) -> RunFacts:
+    """Score a run anew from its predictions and write all that comes of it; `report.md` is marked finished last.
 
-    Reads the examples, the predictions behind `rows`, what training logged, and the pictures of the scenes shown.
-    Raises ValueError where the rows contradict each other, UserError where a file is missing or broken.
+    Raises UserError where a file is missing or broken; what was there before then stays.
     """
-    grid = ScoreGrid.of(rows)
-    asked = asked_examples(run)
-    examples = asked.examples
-    predictions = {
-        (model, phase): merge_predictions(examples, _shards(run, model, phase))
-        for model in grid.models
-        for phase in grid.phases
-    }
+    facts = gather(run)
+    for path in (run.scores, run.report):
+        marker_of(path).unlink(missing_ok=True)
+    write_scores(run.scores, facts.scores)
+    mark_complete(run.scores)
+    write_report(facts)
+    mark_complete(run.report)
+    return facts
+
+
+def write_report(facts: RunFacts) -> None:
+    """Write `report/`, `report.html` and, last, `report.md`; each file atomically, the same input the same bytes.
+
+    Raises ValueError where the scores contradict each other.
+    """
+    from urbanvlm.report.plots import save_png
+
+    run = facts.run
+    document = report_of(facts)
     pictures = run.path / "report"
     pictures.mkdir(exist_ok=True)
+    figures = [f for part in (document.opening, *(s.blocks for s in document.sections)) for f in figures_of(part)]
+    for figure in figures:
+        save_png(figure.draw(), pictures / f"{figure.name}.png")
+    # A plot of before, of what is no longer there, would be taken for one of now.
+    for path in set(pictures.glob("*.png")) - {pictures / f"{figure.name}.png" for figure in figures}:
+        path.unlink()
+    write_atomic(pictures / "scores.csv", csv_table(facts.scores))
+    write_atomic(pictures / "scores.tex", latex_table(facts.grid, partial=facts.asked.partial))
+    write_atomic(run.page, render_page(document))
+    write_atomic(run.report, render_markdown(document, f"{pictures.name}/"))
+
+
+def report_of(facts: RunFacts) -> Document:
     sections = [
-        _opening(run, grid, asked),
-        _scores_section(grid, rows, pictures),
-        _weighted_section(run, grid, examples, predictions),
-        _training_section(run, grid, pictures),
-        _scenes_section(run, grid, examples, predictions, pictures),
-        _questions_section(run, examples),
-        _making_section(run),
+        scores_section(facts),
+        gains_section(facts),
+        unseen_section(facts),
+        reliability_section(facts),
+        confusion_section(facts),
+        training_section(facts),
+        _scenes_section(facts),
+        errors_section(facts),
+        audit_section(facts),
+        making_section(facts),
     ]
-    write_atomic(run.report, "\n".join(section for section in sections if section))
+    experiment = facts.run.experiment
+    return Document(experiment.name, _opening(facts), tuple(section for section in sections if section is not None))
 
 
-def _shards(run: RunFolder, model: str, phase: str) -> list[Path]:
-    return [run.shard_file(model, phase, shard) for shard in range(run.experiment.evaluate.shards)]
-
-
-def _opening(run: RunFolder, grid: ScoreGrid, asked: Asked) -> str:
+def _opening(facts: RunFacts) -> tuple[Block, ...]:
     """What was asked, and the answer in a line a model."""
-    experiment, examples = run.experiment, asked.examples
-    lines = [f"# {escape(experiment.name)}", ""]
+    experiment, asked, grid = facts.run.experiment, facts.asked, facts.grid
+    blocks: list[Block] = []
     if experiment.question.strip():
-        lines += [f"*{escape(experiment.question)}*", ""]
+        blocks.append(Paragraph.of(Emphasis(experiment.question)))
     if asked.partial:
-        lines += [f"> **{PARTIAL_STAMP}** — {PARTIAL_REASON}: only the first {len(examples)} were asked.", ""]
-    places = len({example.place for example in examples})
-    lines += [f"{len(examples)} questions about {places} places.", ""]
+        words = f" — {PARTIAL_REASON}: only the first {len(asked.examples)} were asked."
+        blocks.append(Notice.of(Strong(PARTIAL_STAMP), words))
+    places = len({example.place for example in asked.examples})
+    blocks.append(Paragraph.of(f"{len(asked.examples)} questions about {places} places."))
     if asked.without_gold:
-        count, first_line = len(asked.without_gold), escape(asked.without_gold[0])
-        lines += [
-            f"Not asked, because the gold answer does not fit the question: {count} rows. First: {first_line}",
-            "",
-        ]
+        count, first = len(asked.without_gold), asked.without_gold[0]
+        words = f"Not asked, because the gold answer does not fit the question: {count} rows. First: {first}"
+        blocks.append(Notice.of(words))
+    for model, images in grid.unseen.items():
+        blocks.append(Notice.of(Strong(model), f" never saw the pictures: it was shown {images} ones."))
+    cards: list[tuple[str, Line, Line]] = []
+    items: list[Line] = []
     for model in grid.models:
-        first, *rest = (grid.wins(model, phase) for phase in grid.phases)
-        story = f"{first} of {len(grid.asked)} metrics"
-        story += f" before fine-tuning, on {rest[0]} after it" if rest else ""
-        lines.append(f"- **{escape(model)}** beats the blind baseline on {story}.")
-    return "\n".join(lines) + "\n"
-
-
-def _scores_section(grid: ScoreGrid, rows: Sequence[Score], pictures: Path) -> str:
-    text = f"## Scores\n\n{markdown_table(rows)}\n"
-    if grid.never_asked:
-        names = ", ".join(f"{METRICS[key].group} {METRICS[key].name}" for key in grid.never_asked)
-        text += f"Not asked in this experiment: {names}.\n\n"
-    text += _READING
-    keys = grid.asked + grid.beside
-    if any(not lower_is_better(METRICS[key]) for key in keys):
-        plot_f1(grid, pictures / "scores-f1.png")
-        text += "\n![F1 per metric, before and after](report/scores-f1.png)\n"
-    if any(lower_is_better(METRICS[key]) for key in keys):
-        plot_mae(grid, pictures / "scores-mae.png")
-        text += "\n![Mean absolute error per metric, before and after](report/scores-mae.png)\n"
-    return text + "\n" + _unparsed_section(grid, pictures)
-
-
-_READING = """\
-How to read it:
-
-- Metrics are F1, from 0 to 1, higher is better: of the answer yes for yes/no questions, the mean over the classes
-  (macro) where the answer is a class. **MAE ↓** marks a mean absolute error: lower is better.
-- Under each value stands its 95 % interval, from a bootstrap over places: pictures of one place are not independent.
-- *blind* is the blind baseline: it gives every question its subtype's most frequent answer without looking. A score
-  in **bold** with ✓ beats it: the whole interval lies on the better side.
-- An answer that could not be read, or is missing, counts as wrong, and as the largest possible error in an MAE.
-"""
-
-
-def _unparsed_section(grid: ScoreGrid, pictures: Path) -> str:
-    if not any(score.unparsed_share for score in grid.scores.values()):
-        return "### Unparsed answers\n\nNone: every answer could be read.\n"
-    plot_unparsed(grid, pictures / "unparsed.png")
-    return "### Unparsed answers\n\n![Share of unparsed answers by metric and model](report/unparsed.png)\n"
-
-
-def _weighted_section(
-    run: RunFolder, grid: ScoreGrid, examples: Sequence[Example], predictions: Mapping[tuple[str, str], Predictions]
-) -> str:
-    """The other customary mean over classes, for readers who compare with work that prints it."""
-    experiment = run.experiment
-    train_examples = read_examples(run.split_file("train")) if run.has_split("train") else None
-    rows = [
-        row
-        for (model, phase), answers in predictions.items()
-        for row in weighted_scores(
-            examples,
-            answers,
-            train_examples,
-            model=model,
-            phase=phase,
-            profile=grid.profile,
-            resamples=experiment.evaluate.bootstrap_resamples,
-            seed=experiment.seed,
-        )
-    ]
-    if not rows:
-        return ""
-    words = "The same answers with every class weighted by its number of rows, beside the macro F1 above."
-    return f"### Weighted F1\n\n{words}\n\n{markdown_table(rows, summary=False)}"
-
-
-def _training_section(run: RunFolder, grid: ScoreGrid, pictures: Path) -> str:
-    found = [read_curves(model, run.train(model) / "metrics.jsonl") for model in grid.models]
-    curves = [one for one in found if one is not None and one.series]
-    if not curves:
-        return ""
-    plot_training(curves, grid.models, pictures / "training.png")
-    header = ["model", "global steps", "last training loss", "lowest validation loss", "examples/s", "memory, MiB"]
-    lines = [
-        [
-            escape(one.model),
-            str(one.steps),
-            _figure(one.last("loss")),
-            _figure(one.lowest("validation_loss")),
-            _figure(one.median("examples_per_second")),
-            _figure(one.highest("memory_mib")),
-        ]
-        for one in curves
-    ]
-    note = "Faint lines are logged values, strong ones their moving average; examples/s is the median, memory the peak."
-    return (
-        f"## Training\n\n{pipe_table(header, lines, right=range(1, len(header)))}\n"
-        f"![Training curves](report/training.png)\n\n{note}\n\n"
-        f"TensorBoard reads [tensorboard/](tensorboard/).\n"
+        first_wins, *rest = (grid.wins(model, phase) for phase in grid.phases)
+        story = f" beats the blind baseline on {first_wins} of {len(grid.asked)} metrics"
+        story += f" before fine-tuning, on {rest[0]} after it." if rest else "."
+        items.append((Strong(model), story))
+        before = (f"metrics above the blind baseline; {first_wins} before fine-tuning",)
+        value = rest[0] if rest else first_wins
+        note = before if rest else ("metrics above the blind baseline",)
+        cards.append((model, (f"{value} of {len(grid.asked)}",), note))
+    page = Paragraph.of(
+        "The same with filters, and with every wrong answer's picture: ", Link("report.html", "report.html")
     )
+    blocks += [OnlyPage((Facts(tuple(cards)),)), OnlyMarkdown((Bullets(tuple(items)), page))]
+    return tuple(blocks)
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else fixed(value, 5)
+# ---- scenes ---------------------------------------------------------------------------------------------------------
 
 
-def _scenes_section(
-    run: RunFolder,
-    grid: ScoreGrid,
-    examples: Sequence[Example],
-    predictions: Mapping[tuple[str, str], Predictions],
-    pictures: Path,
-) -> str:
-    scenes = _scenes(examples, predictions)
+def _scenes_section(facts: RunFacts) -> Section | None:
+    """In Markdown alone: the page has the gallery."""
+    scenes = _scenes(facts)
     if not scenes:
-        return ""
-    path = pictures / "scenes.png"
-    plot_gallery(scenes, grid.models, grid.phases, lambda image_id: open_image(run.images, image_id), path)
+        return None
+    grid = facts.grid
     words = (
         "Different subtypes and places, chosen by a hash of the examples' ids, not by how a model did. "
         "✓ right, ✗ wrong, ≈ a number that is off, ? not readable as an answer."
     )
-    text = f"## Scenes\n\n{words}\n\n![Scenes with question, answer and predictions](report/scenes.png)\n"
-    return text + "".join(_scene_text(number, scene, grid) for number, scene in enumerate(scenes, start=1))
-
-
-def _scenes(examples: Sequence[Example], predictions: Mapping[tuple[str, str], Predictions]) -> list[Scene]:
-    chosen = choose_examples(examples, SCENES)
-    replies: dict[str, dict[tuple[str, str], Reply]] = {example.id: {} for example in chosen}
-    for column, answers in predictions.items():
-        shown = {example.id: answers[example.id] for example in chosen}
-        for row in judge(chosen, shown):
-            replies[row.example_id][column] = Reply.of(row, shown[row.example_id].text)
-    return [Scene(example, replies[example.id]) for example in chosen]
-
-
-def _scene_text(number: int, scene: Scene, grid: ScoreGrid) -> str:
-    example = scene.example
-    lines = []
-    for model in grid.models:
-        cells = [_reply_cell(scene.replies[model, phase]) for phase in grid.phases]
-        lines.append([escape(model), *cells])
-    return (
-        f"\n**{number}. {escape(example.question)}** Gold: **{escape(example.answer)}**  \n"
-        f"{escape(example.scored_subtype)}, picture {escape(example.image_id)}\n\n"
-        f"{pipe_table(['model', *grid.phases], lines)}"
+    figure = Figure(
+        "scenes",
+        "Scenes with question, answer and predictions",
+        lambda: draw_gallery(scenes, grid.models, grid.phases, lambda image_id: open_image(facts.run.images, image_id)),
     )
+    blocks: list[Block] = [Paragraph.of(words), figure]
+    for number, scene in enumerate(scenes, start=1):
+        blocks += _scene_blocks(number, scene, facts)
+    return Section("Scenes", (OnlyMarkdown(tuple(blocks)),))
 
 
-def _reply_cell(reply: Reply) -> str:
+def _scenes(facts: RunFacts) -> list[Scene]:
+    chosen = {example.id: example for example in choose_examples(facts.examples, SCENES)}
+    replies: dict[str, dict[tuple[str, str], Reply]] = {id_: {} for id_ in chosen}
+    for one in facts.seeing:
+        for row in one.rows:
+            if row.example_id in chosen:
+                replies[row.example_id][one.model, one.phase] = Reply.of(row, one.texts[row.example_id])
+    return [Scene(example, replies[example.id]) for example in chosen.values()]
+
+
+def _scene_blocks(number: int, scene: Scene, facts: RunFacts) -> list[Block]:
+    example, grid = scene.example, facts.grid
+    rows = [[model, *(_reply(scene.replies, model, phase) for phase in grid.phases)] for model in grid.models]
+    return [
+        Paragraph.of(Strong(f"{number}. {example.question}"), " Gold: ", Strong(example.answer)),
+        Paragraph.of(f"{example.scored_subtype}, picture {example.image_id}"),
+        Table.of(["model", *grid.phases], rows),
+    ]
+
+
+def _reply(replies: Mapping[tuple[str, str], Reply], model: str, phase: str) -> str:
+    if (model, phase) not in replies:
+        return "–"
+    reply = replies[model, phase]
     text = " ".join(reply.text.split())
-    shown = escape(shorten(text, LONGEST_REPLY)) or "(nothing)"
+    shown = shorten(text, LONGEST_REPLY) or "(nothing)"
     if len(text) > LONGEST_REPLY and reply.final != reply.text:
-        shown += f" Answer: {escape(shorten(reply.final, LONGEST_REPLY))}"
+        shown += f" Answer: {shorten(reply.final, LONGEST_REPLY)}"
     return f"{reply.mark} {shown}" + (f" ({reply.note})" if reply.note else "")
-
-
-def _questions_section(run: RunFolder, examples: Sequence[Example]) -> str:
-    """How the gold answers are distributed: a high share of one answer is what a blind guesser lives on."""
-    by_subtype: dict[str, list[Example]] = {subtype: [] for subtype in SUBTYPES}
-    for example in examples:
-        by_subtype[example.scored_subtype].append(example)
-    lines = []
-    for subtype, members in by_subtype.items():
-        if not members:
-            continue
-        golds = Counter(str(parse_gold(example)) for example in members)
-        answer, count = min(golds.items(), key=lambda item: (-item[1], item[0]))
-        places = len({example.place for example in members})
-        most = f"{escape(answer)} ({percent(count / len(members))})"
-        lines.append([escape(subtype), str(len(members)), str(places), str(len(golds)), most])
-    header = ["subtype", "rows", "places", "different answers", "most frequent answer"]
-    card = run.dataset / "card.md"
-    link = f"\nMore in the [dataset card]({card.relative_to(run.path)}).\n" if card.is_file() else ""
-    return f"## Questions\n\nThe gold answers of the test split.\n\n{pipe_table(header, lines, right=(1, 2, 3))}{link}"
-
-
-def _making_section(run: RunFolder) -> str:
-    experiment = run.experiment
-    models = [
-        [escape(m.label), escape(m.family), escape(m.checkpoint), escape(m.revision or "–"), m.precision]
-        for m in experiment.models
-    ]
-    facts = [
-        f"- run `{run.id}`, seed {experiment.seed}, scoring profile {experiment.evaluate.profile}, "
-        f"{experiment.evaluate.bootstrap_resamples} bootstrap resamples",
-        f"- urbanvlm {__version__}, Python {platform.python_version()}, {', '.join(_versions())}",
-        "- scores with all their digits: [scores.json](scores.json)",
-        "- predictions: [models/](models/), in `<model>/evaluate/<phase>/predictions/`",
-    ]
-    return (
-        "## How the numbers were made\n\n"
-        + "\n".join(facts)
-        + f"\n\n{pipe_table(['model', 'family', 'checkpoint', 'revision', 'precision'], models)}\n"
-        + "<details>\n<summary>The experiment</summary>\n\n"
-        + code_block(experiment.to_yaml(), "yaml")
-        + "\n</details>\n"
-    )
-
-
-def _versions() -> Iterator[str]:
-    """Versions from the installed packages' records: nothing heavy is imported."""
-    for name in LIBRARIES:
-        try:
-            yield f"{name} {version(name)}"
-        except PackageNotFoundError:
-            yield f"{name} not installed"

@@ -1,17 +1,19 @@
-"""The plots of the report, as PNG files in one style."""
+"""The plots of the report in one style: PNG files, and SVG whose colours follow the page that it stands in."""
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
@@ -22,11 +24,14 @@ from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.report.curves import Curves, smoothed
 from urbanvlm.report.grid import ScoreGrid, lower_is_better
 
+if TYPE_CHECKING:
+    from urbanvlm.report.gains import Gain
+
 INK = "#1f2430"
+PAPER = "#ffffff"
 MUTED = "#6b7280"
 RULE = "#e3e6eb"
 FAINT = "#b6bcc6"
-SHADES = LinearSegmentedColormap.from_list("shades", ["#f4f6f9", "#9dbfdc", "#1b6aa5", "#0b4475"])
 # Okabe and Ito's palette, told apart by people with any colour vision: https://jfly.uni-koeln.de/color/
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DPI = 150
@@ -37,7 +42,7 @@ _STYLE: Mapping[str, Any] = {
     "text.color": INK,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": RULE,
-    "axes.facecolor": "white",
+    "axes.facecolor": PAPER,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -53,7 +58,7 @@ _STYLE: Mapping[str, Any] = {
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "legend.frameon": False,
-    "figure.facecolor": "white",
+    "figure.facecolor": PAPER,
     "lines.solid_capstyle": "round",
 }
 
@@ -65,25 +70,43 @@ def styled() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_png(figure: Figure, path: Path) -> None:
     """Write a PNG atomically, with no date or version in it, so that equal figures are equal files."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with styled(), _quiet():
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+    temporary.replace(path)
+
+
+def svg_of(figure: Figure) -> str:
+    """An `<svg>` element to stand in a page: text is text, and the colours are the page's (`page_files/style.css`)."""
+    out = io.StringIO()
+    with styled(), _quiet(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
+    text = re.sub(r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1var(--sans)", text)
+    return re.sub(r"#[0-9a-f]{6}", lambda found: _THEMED.get(found.group(), found.group()), text)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         # A model may answer in a script the font lacks: a box is drawn, the report's text has the letters.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
-    temporary.replace(path)
+        yield
 
 
 def colour_of(models: Sequence[str]) -> dict[str, str]:
     return {model: PALETTE[index % len(PALETTE)] for index, model in enumerate(models)}
 
 
-def plot_f1(grid: ScoreGrid, path: Path) -> None:
+def draw_f1(grid: ScoreGrid, columns: int = 3) -> Figure:
     """F1 per metric, one panel a model: before and after as bars with their intervals, blind as a tick."""
     sections = [(name, [k for k in keys if not lower_is_better(METRICS[k])]) for name, keys in grid.sections()]
     places, headings = _lines_of(sections)
-    columns = min(3, len(grid.models))
+    columns = min(columns, len(grid.models))
     rows = -(-len(grid.models) // columns)
     height = max(places.values()) + 1
     with styled():
@@ -112,23 +135,21 @@ def plot_f1(grid: ScoreGrid, path: Path) -> None:
             if index + columns >= len(grid.models):
                 panel.set_xlabel("F1")
         _legend(figure, grid)
-        save(figure, path)
+    return figure
 
 
-def plot_mae(grid: ScoreGrid, path: Path) -> None:
+def draw_mae(grid: ScoreGrid, columns: int = 4) -> Figure:
     """Mean absolute error, one panel a metric because each has its own unit; blind as a line."""
     keys = [key for key in grid.asked + grid.beside if lower_is_better(METRICS[key])]
-    _plot_metrics(grid, keys, path, columns=len(keys))
+    return _draw_metrics(grid, keys, columns=columns)
 
 
-def plot_comparison(grid: ScoreGrid, path: Path, interval: str) -> None:
+def draw_comparison(grid: ScoreGrid, interval: str, columns: int = 3) -> Figure:
     """Every metric, one panel each, a model a line; `interval` says what the thin strokes are."""
-    _plot_metrics(grid, grid.asked + grid.beside, path, columns=3, interval=interval)
+    return _draw_metrics(grid, grid.asked + grid.beside, columns=columns, interval=interval)
 
 
-def _plot_metrics(
-    grid: ScoreGrid, keys: Sequence[str], path: Path, *, columns: int, interval: str = "95 % interval"
-) -> None:
+def _draw_metrics(grid: ScoreGrid, keys: Sequence[str], *, columns: int, interval: str = "95 % interval") -> Figure:
     columns = min(columns, len(keys))
     rows = -(-len(keys) // columns)
     with styled():
@@ -152,33 +173,68 @@ def _plot_metrics(
             panel.grid(visible=False, axis="y")
             panel.spines["left"].set_visible(False)
         _legend(figure, grid, interval)
-        save(figure, path)
+    return figure
 
 
-def plot_unparsed(grid: ScoreGrid, path: Path) -> None:
-    """Share of answers that could not be read, as a map of metrics by models and phases."""
-    keys = grid.asked + grid.beside
-    columns = [(model, phase) for model in grid.models for phase in grid.phases]
+def draw_gains(
+    gains: Sequence[Gain],
+    metrics: Sequence[str],
+    models: Sequence[str],
+    published: Mapping[tuple[str, str], float],
+    *,
+    narrow: bool = False,
+) -> Figure:
+    """Gains as bars, grouped by metric, with their intervals; what the study published as a diamond.
+
+    Beyond 100 % either way the axis is logarithmic: where little was right before, gains are huge.
+    """
+    found = {(one.model, one.metric): one for one in gains}
+    keys = [key for key in metrics if any((model, key) in found for model in models)]
+    colours, height = colour_of(models), 0.8 / len(models)
     with styled():
-        figure = Figure(figsize=(2.2 + 0.95 * len(columns), 0.9 + 0.3 * len(keys)), layout="constrained")
+        size = (4.5 if narrow else 9.0, 0.9 + len(keys) * (0.16 + 0.15 * len(models)))
+        figure = Figure(figsize=size, layout="constrained")
         panel = figure.subplots()
-        shares = [[_unparsed(grid, model, phase, key) for model, phase in columns] for key in keys]
-        panel.imshow(shares, cmap=SHADES, vmin=0, vmax=1, aspect="auto")
-        for y, line in enumerate(shares):
-            for x, share in enumerate(line):
-                colour = "white" if share > 0.5 else INK if share else FAINT
-                words = "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
-                panel.text(x, y, words, ha="center", va="center", color=colour)
+        for place, key in enumerate(keys):
+            for number, model in enumerate(models):
+                y = place - 0.4 + height * (number + 0.5)
+                if one := found.get((model, key)):
+                    panel.barh(y, one.value, height=0.88 * height, color=colours[model], linewidth=0)
+                    if one.low is not None and one.high is not None:
+                        _stroke(panel, [one.low, one.high], [y, y], 1.2, order=5)
+                if (value := published.get((model, key))) is not None:
+                    panel.plot([value], [y], marker="D", markersize=4.5, color=PAPER, markeredgecolor=INK, zorder=6)
+        panel.set_xscale("symlog", linthresh=1, linscale=1)
+        low, high = panel.get_xlim()
+        ticks = [-10000, -1000, -100, -10, -1, 0, 1, 10, 100, 1000, 10000] + ([] if narrow else [-0.5, 0.5])
+        panel.set_xticks([tick for tick in ticks if low <= tick <= high])
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.0f} %" if value else "0"))
+        panel.minorticks_off()
+        panel.axvline(0, color=MUTED, linewidth=1)
         panel.set_yticks(range(len(keys)), [f"{METRICS[key].group}: {METRICS[key].name}" for key in keys])
-        panel.set_xticks(range(len(columns)), [f"{model}\n{phase}" for model, phase in columns])
-        panel.xaxis.tick_top()
-        panel.tick_params(axis="x", labelcolor=INK)
-        panel.grid(visible=False)
-        panel.spines[:].set_visible(False)
-        for x in range(len(grid.phases), len(columns), len(grid.phases)):
-            panel.axvline(x - 0.5, color="white", linewidth=4)
-        panel.set_xlabel("answers unparsed or missing, in percent of those asked", labelpad=8)
-        save(figure, path)
+        panel.set_ylim(len(keys) - 0.45, -0.55)
+        panel.grid(visible=False, axis="y")
+        panel.spines["left"].set_visible(False)
+        panel.set_xlabel("gain, + is better")
+        handles: list[Any] = [Patch(color=colours[model], linewidth=0) for model in models]
+        handles.append(Line2D([], [], color=INK, linewidth=1.1))
+        labels = [*models, "95 % interval"]
+        if published:
+            handles.append(
+                Line2D([], [], linestyle="none", marker="D", markersize=4.5, color=PAPER, markeredgecolor=INK)
+            )
+            labels.append("study")
+        _add_legend(figure, handles, labels)
+    return figure
+
+
+def _add_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """Above the panels, in as many columns as fit."""
+    columns = len(handles) if figure.get_figwidth() > 6 else 2
+    figure.legend(
+        handles, labels, loc="outside upper left", ncols=columns, handlelength=2.2,
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
+    )  # fmt: skip
 
 
 _CURVES = (
@@ -189,12 +245,12 @@ _CURVES = (
 )
 
 
-def plot_training(curves: Sequence[Curves], models: Sequence[str], path: Path) -> None:
+def draw_training(curves: Sequence[Curves], models: Sequence[str], columns: int = 2) -> Figure:
     """Loss, validation loss, learning rate and gradient norm over the global step, those that were logged."""
     drawn = [(name, title) for name, title in _CURVES if any(name in curve.series for curve in curves)]
     colours = colour_of(models)
     with styled():
-        columns = min(2, len(drawn))
+        columns = min(columns, len(drawn))
         rows = -(-len(drawn) // columns)
         figure = Figure(figsize=(4.9 * columns, 2.5 * rows + 0.4), layout="constrained")
         axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
@@ -214,8 +270,8 @@ def plot_training(curves: Sequence[Curves], models: Sequence[str], path: Path) -
             panel.margins(x=0.02)
             panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
         handles = [Line2D([], [], color=colours[curve.model], linewidth=2, label=curve.model) for curve in curves]
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-        save(figure, path)
+        _add_legend(figure, handles, [curve.model for curve in curves])
+    return figure
 
 
 def _draw_curve(panel: Axes, curve: Curves, name: str, colour: str, width: float) -> None:
@@ -268,7 +324,7 @@ def _bars(panel: Axes, grid: ScoreGrid, bars: Sequence[tuple[str, str, float]]) 
 
 def _stroke(panel: Axes, xs: Sequence[float], ys: Sequence[float], width: float, *, order: int) -> None:
     """A dark line with a light rim, to be seen on white and on any bar; the rim is below all strokes."""
-    for colour, extra, layer in (("white", 1.4, 3), (INK, 0, order)):
+    for colour, extra, layer in ((PAPER, 1.4, 3), (INK, 0, order)):
         panel.plot(xs, ys, color=colour, linewidth=width + extra, solid_capstyle="butt", zorder=layer)
 
 
@@ -278,10 +334,24 @@ def _offset(grid: ScoreGrid, phase: str) -> float:
 
 def _shade(colour: str, phase: str, grid: ScoreGrid) -> str:
     """The model's colour; lighter before fine-tuning where there is an after to compare with."""
-    if len(grid.phases) == 1 or phase == "after":
-        return colour
+    return colour if len(grid.phases) == 1 or phase == "after" else _lighter(colour)
+
+
+def _lighter(colour: str) -> str:
     red, green, blue = (0.36 * part + 0.64 for part in to_rgb(colour))
     return to_hex((red, green, blue))
+
+
+_THEMED = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+    FAINT: "var(--faint)",
+    PAPER: "var(--surface)",
+    **{colour.lower(): f"var(--c{number})" for number, colour in enumerate(PALETTE)},
+    **{_lighter(c): f"color-mix(in oklab, var(--c{n}) 40%, var(--surface))" for n, c in enumerate(PALETTE)},
+}
+"""colours as they are drawn -> as the page's style names them, which has a light and a dark one of each"""
 
 
 def _blind_tick(panel: Axes, grid: ScoreGrid, key: str, place: float) -> None:
@@ -289,11 +359,6 @@ def _blind_tick(panel: Axes, grid: ScoreGrid, key: str, place: float) -> None:
         half = _BAR * len(grid.phases) / 2 + 0.08
         value = grid.blind[key]
         _stroke(panel, [value, value], [place - half, place + half], 1.8, order=4)
-
-
-def _unparsed(grid: ScoreGrid, model: str, phase: str, key: str) -> float:
-    score = grid.get(model, phase, key)
-    return score.unparsed_share if score is not None else 0.0
 
 
 def _legend(figure: Figure, grid: ScoreGrid, interval: str = "95 % interval") -> None:
@@ -309,7 +374,4 @@ def _legend(figure: Figure, grid: ScoreGrid, interval: str = "95 % interval") ->
     if any(score.blind_baseline is not None for score in grid.scores.values()):
         handles.append(Line2D([], [], color=INK, linewidth=1.8, marker="|", markersize=9, linestyle="none", mew=1.8))
         labels.append("blind baseline")
-    figure.legend(
-        handles, labels, loc="outside upper left", ncols=len(handles), handlelength=2.2,
-        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
-    )  # fmt: skip
+    _add_legend(figure, handles, labels)

@@ -1,4 +1,4 @@
-"""The one table of scores, for a terminal of any width and for Markdown."""
+"""The one table of scores, for a terminal of any width."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.evaluate.asked import asked_examples
 from urbanvlm.records import Score
 from urbanvlm.report.grid import ScoreGrid, beats_blind, lower_is_better
-from urbanvlm.report.markdown import escape, pipe_table
 from urbanvlm.run_folder import RunFolder
 
 PARTIAL_STAMP = "partial: not comparable"
@@ -36,29 +35,6 @@ def terminal_table(rows: Sequence[Score], *, partial: bool = False) -> Renderabl
     Raises ValueError where the rows contradict each other (see `ScoreGrid.of`).
     """
     return _TerminalTable(ScoreGrid.of(rows), partial)
-
-
-def markdown_table(rows: Sequence[Score], *, summary: bool = True) -> str:
-    """The same table as GitHub-flavoured Markdown, always with intervals, unparsed shares and numbers of rows.
-
-    `summary` adds the lines that count unparsed answers and metrics on which the blind baseline is beaten.
-    """
-    grid = ScoreGrid.of(rows)
-    columns = [(model, phase) for model in grid.models for phase in grid.phases]
-    header = ["", "metric", "rows", "blind", *(f"{escape(model)} {phase}" for model, phase in columns)]
-    lines = []
-    for heading, metrics in grid.sections():
-        for key in metrics:
-            asked = "–".join(str(count) for count in grid.rows_asked(key))
-            cells = [_markdown_cell(grid.get(model, phase, key)) for model, phase in columns]
-            first = f"**{heading}**" if key == metrics[0] else ""
-            lines.append([first, metric_label(key), asked, _blind(grid, key, 5), *cells])
-    if summary:
-        shares = [percent(grid.unparsed_share(model, phase)) for model, phase in columns]
-        wins = [f"**{grid.wins(model, phase)} of {len(grid.asked)}**" for model, phase in columns]
-        lines.append(["", "unparsed answers", "", "", *shares])
-        lines.append(["", "**beats the blind baseline on**", "", "", *wins])
-    return pipe_table(header, lines, right=range(2, len(header)))
 
 
 def metric_label(key: str) -> str:
@@ -199,6 +175,7 @@ class _TerminalTable:
             notes.append("* the whole 95 % interval lies on the better side of blind")
         if any(score.unparsed_share for score in grid.scores.values()):
             notes.append("? some answers could not be read or are missing; they count as wrong")
+        notes += [f"{model} never saw the pictures: it was shown {kind} ones" for model, kind in grid.unseen.items()]
         if grid.never_asked:
             names = ", ".join(f"{METRICS[key].group} {METRICS[key].name}" for key in grid.never_asked)
             notes.append(f"not asked in this experiment: {names}")
@@ -223,15 +200,3 @@ def _cell(score: Score | None, detail: _Detail) -> Text:
 
 def _blind(grid: ScoreGrid, key: str, width: int) -> str:
     return fixed(grid.blind[key], width) if key in grid.blind else "–"
-
-
-def _markdown_cell(score: Score | None) -> str:
-    if score is None or score.value is None:
-        return "–"
-    value = fixed(score.value, 5)
-    lines = [f"**{value}** ✓" if beats_blind(score) else value]
-    if score.low is not None and score.high is not None:
-        lines.append(f"{fixed(score.low, 5)}–{fixed(score.high, 5)}")
-    if score.unparsed_share:
-        lines.append(f"{percent(score.unparsed_share)} unparsed")
-    return "<br>".join(lines)

@@ -59,13 +59,20 @@ def find_run(name: str, folders: Sequence[Path]) -> RunFolder:
     raise UserError(f"run {name!r}", f"is not one run of {', '.join(map(str, folders))}", f"choose from: {ids}")
 
 
-def find_runs_of(name: str, folders: Sequence[Path]) -> list[RunFolder]:
-    """The run of that name as `find_run` takes it, or every run of a sweep, by its path or id. Raises UserError."""
+def find_sweep(name: str, folders: Sequence[Path]) -> SweepFolder | None:
+    """The sweep of that path or id."""
     for folder in (Path(name), *(folder / name for folder in folders)):
         sweep = SweepFolder(folder.absolute())
         if name and sweep.file.is_file():
-            runs = [RunFolder(sweep.run(point.run_id)) for point in sweep.read().points]
-            return [run for run in runs if run.experiment_file.is_file()]
+            return sweep
+    return None
+
+
+def find_runs_of(name: str, folders: Sequence[Path]) -> list[RunFolder]:
+    """The run of that name as `find_run` takes it, or every run of a sweep, by its path or id. Raises UserError."""
+    if sweep := find_sweep(name, folders):
+        runs = [RunFolder(sweep.run(point.run_id)) for point in sweep.read().points]
+        return [run for run in runs if run.experiment_file.is_file()]
     return [find_run(name, folders)]
 
 
