@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,13 +16,13 @@ from rich.table import Table
 
 from slurm.cluster import load_cluster
 from slurm.plan import Plan, make_plan
-from slurm.runs import remember_output, short
 from slurm.verbs import add_verbs
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
 from urbanvlm.inputs import check_inputs, check_same_inputs
 from urbanvlm.lock import hold
 from urbanvlm.run_folder import RunFolder
+from urbanvlm.runs import remember_output, short
 from urbanvlm.stages import is_done
 from urbanvlm.sweep import Point, Sweep, SweepFolder, load_sweep
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("experiment", type=Path, help="an experiment YAML")
         sub.add_argument("--cluster", default="local", help="a profile of slurm/clusters, or a YAML of your own")
         sub.add_argument("--set", default="", help='overrides, e.g. "train.learning_rate=1e-4 seed=3"')
+        sub.add_argument("--allow", default="", help="findings that shall not stop it, beside data.allow")
         sub.set_defaults(command=command)
     add_verbs(commands)
     compare = commands.add_parser("compare", help="write the comparison of a sweep anew, from its runs as they are")
@@ -84,6 +86,7 @@ def _load(options: argparse.Namespace) -> tuple[Sweep, list[Plan]]:
     except ValueError as error:
         raise UserError(f"SET {options.set!r}", str(error), "quote a value that has spaces") from None
     sweep, cluster = load_sweep(options.experiment, overrides), load_cluster(options.cluster)
+    sweep = _allowing(sweep, options.allow.replace(",", " ").split())
     remarks: dict[str, None] = {}
     plans = []
     for point in sweep.points:
@@ -94,6 +97,14 @@ def _load(options: argparse.Namespace) -> tuple[Sweep, list[Plan]]:
     for remark in remarks:
         print(f"note: {remark}", file=sys.stderr)
     return sweep, plans
+
+
+def _allowing(sweep: Sweep, codes: list[str]) -> Sweep:
+    try:
+        points = tuple(replace(point, experiment=point.experiment.allowing(codes)) for point in sweep.points)
+    except ValueError as error:
+        raise UserError("--allow", str(error)) from None
+    return replace(sweep, points=points)
 
 
 def _plan(options: argparse.Namespace, console: Console) -> int:
@@ -236,12 +247,12 @@ def _show(plan: Plan, experiment: Experiment, run: RunFolder, console: Console) 
 
 
 def _show_result(run: RunFolder, experiment: Experiment, console: Console) -> None:
-    from urbanvlm.evaluate.score import read_scores
+    from urbanvlm.evaluate.scores_file import read_scores
     from urbanvlm.report import is_partial, terminal_table
 
     console.print()
     console.print(terminal_table(read_scores(run.scores), partial=is_partial(run)))
-    console.print(f"report       {short(run.report)}", soft_wrap=True, markup=False)
+    console.print(f"report       {short(run.page)}, {run.report.name}", soft_wrap=True, markup=False)
     console.print(f"scores       {short(run.scores)}", soft_wrap=True, markup=False)
     if experiment.mode == "fine-tune":
         tensorboard = short(run.path / "tensorboard")

@@ -30,7 +30,7 @@ TARGETS = ("Yes", "left side", "12")
 @cache
 def shared(family: str, preset: str) -> LoadedModel:
     """One instance for the tests that change nothing in it."""
-    return get_family(family).load(preset, seed=0)
+    return get_family(family).load(preset, seed=1)  # of seed 0, instructblip says one word to everything
 
 
 def pictures(count: int, seed: int = 0) -> list[Image.Image]:

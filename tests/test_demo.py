@@ -24,12 +24,14 @@ from urbanvlm.stages import is_done, results_of, stages_of
 pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parent.parent
 SMALL = (
-    "data.scenes.places=40 data.scenes.examples_per_subtype=40 train.max_steps=12 train.train_batch_size=8 "
+    "data.scenes.places=40 data.scenes.examples_per_subtype=15 train.max_steps=12 train.train_batch_size=8 "
     "train.micro_batch_size=4 train.checkpoint_every_steps=3 train.validate_every_steps=6 train.warmup_steps=2 "
     "train.log_every_steps=1 train.validation_examples=16 evaluate.batch_size=8 evaluate.bootstrap_resamples=50"
 )
 KILLS = 5
-SCORE_KEYS = "model phase profile metric value low high scored asked unparsed_share blind_baseline".split()
+SCORE_KEYS = (
+    "model phase images profile level name average value low high scored asked unparsed_share blind_baseline lift"
+).split()
 
 
 def command(output: Path, verb: str = "submit") -> list[str]:
@@ -95,8 +97,9 @@ def test_every_stage_finishes_and_the_end_shows_one_table(undisturbed: tuple[Pat
 def test_scores_have_the_schema_that_other_programs_read(undisturbed: tuple[Path, str]) -> None:
     output, _ = undisturbed
     scores = json.loads(RunFolder.of(experiment(output)).scores.read_text())
-    assert {(s["model"], s["phase"]) for s in scores} == {
-        (model, phase) for model in ("blip2", "instructblip", "llava") for phase in ("before", "after")
+    shown = (("blip2", "real"), ("blip2", "blank"), ("instructblip", "real"), ("llava", "real"))
+    assert {(s["model"], s["phase"], s["images"]) for s in scores} == {
+        (model, phase, images) for model, images in shown for phase in ("before", "after")
     }
     for score in scores:
         assert list(score) == SCORE_KEYS

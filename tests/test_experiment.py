@@ -52,6 +52,7 @@ def refusal(tmp_path: Path, *overrides: str) -> str:
         ("seed=true", ["seed", "valid integer"]),
         ("data.scenes.places=1", ["data.scenes.places", "greater than or equal to 2"]),
         ("data.scenes.headings=[0,0]", ["data.scenes", "headings", "different"]),
+        ("data.scenes.weights={count: 0}", ["data.scenes.weights", "greater than 0"]),
         ("data.scenes.test_share=0.95", ["data.scenes", "less than 1"]),
         ("data.test_file=a.jsonl", ["data", "exclude each other"]),
         ("train.micro_batch_size=3", ["train_batch_size is 8", "micro_batch_size 3", "processes 2 = 6"]),
@@ -66,6 +67,12 @@ def refusal(tmp_path: Path, *overrides: str) -> str:
         ("name.x=1", ["name.x=1", "a value, not a section"]),
         ("seed", ["'seed'", "not of the form section.key=value"]),
         ("seed=[", ["'seed=['"]),
+        ("evaluate.images=grey", ["evaluate.images", "'real', 'blank' or 'shuffled'", "'grey'"]),
+        ("evaluate.images=3", ["evaluate.images", "must be a list", "got 3"]),
+        ("data.allow=shared-places", ["data.allow", "must be a list", "'shared-places'"]),
+        ("evaluate.images=[]", ["evaluate.images", "at least one of real, blank, shuffled"]),
+        ("evaluate.images=[blank, blank]", ["evaluate.images", "each once"]),
+        ("models.0.images=[real, dark]", ["models.0.images", "'dark'"]),
         ("name=2024-02-30", ["name=2024-02-30", "day is out of range", "in quotes"]),
     ],
 )
@@ -136,6 +143,17 @@ def test_the_run_id_follows_what_is_computed_and_nothing_else(tmp_path: Path) ->
     assert load_experiment(path, same).run_id == base
     for change in ("seed=1", "train.max_steps=4", "data.scenes.places=9", "models.0.checkpoint=tiny-opt"):
         assert load_experiment(path, [change]).run_id != base
+
+
+def test_images_are_one_kind_or_a_list_whose_order_means_nothing(tmp_path: Path) -> None:
+    twice = MINIMAL | {"models": [{"family": "blip2"}, {"family": "llava", "images": "blank"}]}
+    path = write(tmp_path, twice)
+    experiment = load_experiment(path, ["evaluate.images=[shuffled, real]"])
+    assert [experiment.images_of(model) for model in experiment.models] == [("real", "shuffled"), ("blank",)]
+    assert experiment.run_id == load_experiment(path, ["evaluate.images=[real, shuffled]"]).run_id
+    assert experiment.run_id != load_experiment(path).run_id
+    assert load_experiment(path).run_id == load_experiment(path, ["evaluate.images=real"]).run_id
+    assert check_experiment(parse_yaml(experiment.to_yaml(), "again"), "again") == experiment
 
 
 @given(

@@ -6,17 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from dataset_support import many_metadata
 from hypothesis import given
 from hypothesis import strategies as st
 from model_support import KINDS, shared
 
 from urbanvlm.dataset.prompts import load_prompts
-from urbanvlm.dataset.taxonomy import DEPTH_LABELS, FACTORS, OBJECTS, SIDE_LABELS
+from urbanvlm.dataset.rules import drafts
+from urbanvlm.dataset.taxonomy import DEPTH_LABELS, FACTORS, OBJECTS, SIDE_LABELS, SUBTYPES
 from urbanvlm.errors import UserError
 from urbanvlm.models.registry import FAMILIES, TINY_PRESETS, check_family, get_family
 from urbanvlm.models.tiny import tiny_tokenizer
 from urbanvlm.models.tiny_tokenizer import TOKENIZER_FILE, WORDS_FILE
 from urbanvlm.models.tiny_tokenizer.make import make_tokenizer
+
+MAKE = "urbanvlm.models.tiny_tokenizer"
 
 
 def state(family: str, preset: str, seed: int) -> dict[str, torch.Tensor]:
@@ -107,6 +111,21 @@ def test_the_shipped_prompts_cost_about_a_token_a_word() -> None:
     texts = [prompts.default, prompts.chain_of_thought, *prompts.subtypes.values()]
     words = sum(len(text.split()) for text in texts)
     assert sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts) < 1.6 * words
+
+
+def test_every_word_that_our_rules_write_is_one_token() -> None:
+    """Bytes would make rows half as long again, and an object's name no single thing."""
+    tokenizer = tiny_tokenizer("t5")
+    records = many_metadata(15)
+    asked = [draft for record in records for draft in drafts(record, SUBTYPES, 0)]
+    assert {draft.subtype for draft in asked} >= set(SUBTYPES) - {"occlusion.binary"}
+    spelt = set()
+    for text in {text for draft in asked for text in (draft.question, draft.answer, draft.cot_answer)}:
+        encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        tokens = tokenizer.convert_ids_to_tokens(encoding["input_ids"])
+        pieces = zip(tokens, encoding["offset_mapping"], strict=True)
+        spelt |= {text[start:end] for token, (start, end) in pieces if token.startswith("<0x")}
+    assert not spelt, f"add the words with these letters to {WORDS_FILE.name}, then `python -m {MAKE}`: {sorted(spelt)}"
 
 
 def test_the_shipped_tokenizer_is_what_its_words_give() -> None:

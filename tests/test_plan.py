@@ -41,14 +41,32 @@ def test_the_demo_is_evaluate_train_evaluate_for_each_model_then_report() -> Non
     plan = make_plan(demo(), LOCAL)
     assert [job.name for job in plan.jobs] == [
         "synthesize",
-        *(f"{stage}" for m in ("blip2", "instructblip", "llava") for stage in
-          (f"evaluate-{m}-before", f"train-{m}", f"evaluate-{m}-after")),
+        *("evaluate-blip2-before", "evaluate-blip2-before-blank", "train-blip2"),
+        *("evaluate-blip2-after", "evaluate-blip2-after-blank"),
+        *("evaluate-instructblip-before", "train-instructblip", "evaluate-instructblip-after"),
+        *("evaluate-llava-before", "train-llava", "evaluate-llava-after"),
         "report",
-    ]  # fmt: skip
+    ]
     jobs = {job.name: job for job in plan.jobs}
     assert jobs["train-llava"].tasks == 2
     assert jobs["evaluate-llava-after"].tasks == 2
     assert jobs["evaluate-llava-after"].needs == ("train-llava",)
+    assert set(jobs["report"].needs) == {name for name in jobs if name.startswith("evaluate")}
+
+
+def test_every_kind_of_images_is_a_job_of_its_own_in_every_phase() -> None:
+    plan = make_plan(demo("models.2.images=[real, blank, shuffled]", "models.0.images=real"), LOCAL)
+    jobs = {job.name: job for job in plan.jobs}
+    kinds = ("", "-blank", "-shuffled")
+    assert [name for name in jobs if "llava" in name] == [
+        *(f"evaluate-llava-before{kind}" for kind in kinds),
+        "train-llava",
+        *(f"evaluate-llava-after{kind}" for kind in kinds),
+    ]
+    assert {jobs[f"evaluate-llava-after{kind}"].needs for kind in kinds} == {("train-llava",)}
+    assert jobs["evaluate-llava-before-blank"].needs == ("synthesize",)
+    assert jobs["evaluate-llava-before-blank"].writes == ("models/llava/evaluate/before-blank/predictions/ (2 shards)",)
+    assert len([name for name in jobs if "blip2" in name and "instruct" not in name]) == 3
     assert set(jobs["report"].needs) == {name for name in jobs if name.startswith("evaluate")}
 
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 from train_support import make_questions, make_run
 
 from urbanvlm.dataset.prompts import load_prompts, prompt_hash
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.errors import UserError
 from urbanvlm.evaluate.predict import predict
+from urbanvlm.evaluate.unseen import shuffled_images
+from urbanvlm.experiment import Images
 from urbanvlm.progress import Progress
-from urbanvlm.run_folder import RunFolder, is_complete
+from urbanvlm.records import Example
+from urbanvlm.run_folder import RunFolder, completion_facts, is_complete
 
 SILENT = Progress(None, total=0, unit="examples")
 
@@ -34,9 +42,9 @@ def whole(questions: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return run.shard_file("llava", "before", 0).read_bytes()
 
 
-def answer(run: RunFolder, shard: int = 0, phase: str = "before") -> list[dict[str, Any]]:
-    predict(run, run.experiment.models[0], phase, shard, SILENT)
-    file = run.shard_file("llava", phase, shard)
+def answer(run: RunFolder, shard: int = 0, phase: str = "before", images: Images = "real") -> list[dict[str, Any]]:
+    predict(run, run.experiment.models[0], phase, shard, SILENT, images=images)
+    file = run.shard_file("llava", phase, shard, images)
     assert is_complete(file)
     return [json.loads(line) for line in file.read_text().splitlines()]
 
@@ -131,3 +139,103 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", tmp_path / "q")
     with pytest.raises(UserError, match="image_000003_heading0"):
         answer(run)
+
+
+class TestWithoutSeeing:
+    """`evaluate.images`: what is shown instead of the picture, and that its answers are never taken for seeing ones."""
+
+    @staticmethod
+    def texts(rows: list[dict[str, Any]]) -> list[str]:
+        return [row["text"] for row in rows]
+
+    def test_blank_answers_as_if_every_picture_were_grey(self, tmp_path: Path, questions: Path, whole: bytes) -> None:
+        blank = answer(make_run(tmp_path / "run", questions), images="blank")
+        shutil.copytree(questions, tmp_path / "grey")
+        for picture in (tmp_path / "grey" / "images").iterdir():
+            Image.new("RGB", Image.open(picture).size, (128, 128, 128)).save(picture)
+        assert self.texts(blank) == self.texts(answer(make_run(tmp_path / "other", tmp_path / "grey")))
+        assert self.texts(blank) != [json.loads(line)["text"] for line in whole.splitlines()]
+
+    def test_shuffled_answers_as_if_the_pictures_were_exchanged_as_its_markers_say(
+        self, tmp_path: Path, questions: Path, whole: bytes
+    ) -> None:
+        run = make_run(tmp_path / "run", questions, evaluate={"shards": 2})
+        shuffled = [row for shard in range(2) for row in answer(run, shard, images="shuffled")]
+        markers = [completion_facts(file) for file in run.shard_files("llava", "before", 2, "shuffled")]
+        shown = {image: other for facts in markers for image, other in facts["shown"].items()}
+        asked = read_examples(questions / "test.jsonl")
+        assert shown.keys() == {e.image_id for e in asked} == set(shown.values())
+        shutil.copytree(questions, tmp_path / "exchanged")
+        for image, other in shown.items():
+            shutil.copy(questions / "images" / other, tmp_path / "exchanged" / "images" / image)
+        exchanged = make_run(tmp_path / "other", tmp_path / "exchanged", evaluate={"shards": 2})
+        assert self.texts(shuffled) == self.texts([row for shard in range(2) for row in answer(exchanged, shard)])
+        assert self.texts(shuffled) != [json.loads(line)["text"] for line in whole.splitlines()]
+
+    def test_each_kind_has_its_own_file_and_weights_name(self, tmp_path: Path, questions: Path, whole: bytes) -> None:
+        run = make_run(tmp_path / "run", questions)
+        ids = {kind: {row["model_id"] for row in answer(run, images=kind)} for kind in ("real", "blank", "shuffled")}
+        assert ids == {
+            "real": {"llava/tiny@seed0"},
+            "blank": {"llava/tiny@seed0#blank"},
+            "shuffled": {"llava/tiny@seed0#shuffled"},
+        }
+        assert run.shard_file("llava", "before", 0).read_bytes() == whole
+        files = [run.shard_file("llava", "before", 0, kind) for kind in ("real", "blank", "shuffled")]
+        assert [completion_facts(file)["images"] for file in files] == ["real", "blank", "shuffled"]
+
+    def test_answers_of_another_kind_are_refused(self, tmp_path: Path, questions: Path, whole: bytes) -> None:
+        run = make_run(tmp_path / "run", questions)
+        file = run.shard_file("llava", "before", 0, "blank")
+        file.parent.mkdir(parents=True)
+        file.write_bytes(whole)
+        with pytest.raises(
+            UserError, match=r"jsonl:1: was answered by llava/tiny@seed0, not by llava/tiny@seed0#blank"
+        ):
+            answer(run, images="blank")
+
+    def test_a_cut_shard_ends_with_the_same_bytes(self, tmp_path: Path, questions: Path) -> None:
+        run = make_run(tmp_path / "run", questions)
+        answer(run, images="shuffled")
+        file = run.shard_file("llava", "before", 0, "shuffled")
+        whole = file.read_bytes()
+        file.with_suffix(".COMPLETE").unlink()
+        file.write_bytes(whole[: len(whole) // 2])
+        answer(run, images="shuffled")
+        assert file.read_bytes() == whole
+
+
+def asked(places: Mapping[str, int]) -> list[Example]:
+    """A question about each image of each place: place -> how many images it has."""
+    ids = [(place, f"{place}_heading{n}") for place, count in places.items() for n in range(count)]
+    return [Example(f"{image}#0", image, place, "Is it day?", "yes", "q", "presence.binary") for place, image in ids]
+
+
+class TestShuffledImages:
+    @given(places=st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 5), min_size=2), seed=st.integers(0, 9))
+    def test_every_image_gives_way_to_one_of_another_place(self, places: dict[str, int], seed: int) -> None:
+        examples = asked(places)
+        place_of = {e.image_id: e.place for e in examples}
+        shown = shuffled_images(examples, seed)
+        assert shown.keys() == place_of.keys()
+        assert all(place_of[image] != place_of[other] for image, other in shown.items())
+        assert shuffled_images(reversed(examples), seed) == shown
+        if len(set(places.values())) == 1:
+            assert set(shown.values()) == set(shown)
+
+    def test_it_follows_the_seed_and_not_the_heading(self) -> None:
+        examples = asked(dict.fromkeys("abcdefghijklmnop", 4))
+        shown = shuffled_images(examples, 1)
+        assert shuffled_images(examples, 2) != shown
+        same = [image for image, other in shown.items() if image.rpartition("_")[2] == other.rpartition("_")[2]]
+        assert 0 < len(same) < len(shown) / 2
+
+    def test_one_place_is_refused(self) -> None:
+        with pytest.raises(UserError, match=r"evaluate.images: shuffled: .* is of one, a; ask about more places"):
+            shuffled_images(asked({"a": 4}), 0)
+
+    def test_an_image_of_two_places_is_refused(self) -> None:
+        examples = asked({"a": 1, "b": 1})
+        examples.append(Example("x", "a_heading0", "b", "Is it day?", "yes", "q", "presence.binary"))
+        with pytest.raises(UserError, match="example x: says that a_heading0 is of place b, another row says a"):
+            shuffled_images(examples, 0)

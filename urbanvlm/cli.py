@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import sys
 from pathlib import Path
 
+from urbanvlm.dataset import questions, validate
 from urbanvlm.errors import UserError
+from urbanvlm.evaluate import command as score
 from urbanvlm.experiment import reference
 from urbanvlm.records import write_atomic
+from urbanvlm.report import command as report
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,12 +23,22 @@ def main(arguments: list[str] | None = None) -> int:
     readme = commands.add_parser("readme", help="rewrite the generated parts of the README: the tree, the reference")
     readme.add_argument("file", type=Path, nargs="?", default=Path("README.md"))
     readme.set_defaults(command=_readme)
+    questions.add_arguments(commands.add_parser("questions", help="a metadata file of one's own -> question files"))
+    validate.add_arguments(commands.add_parser("validate", help="everything that is wrong with a question file"))
+    score.add_arguments(commands.add_parser("score", help="stored predictions -> scores, without any model"))
+    report.add_arguments(commands.add_parser("report", help="a run's report anew, or several runs side by side"))
     options = parser.parse_args(arguments)
     try:
-        return int(options.command(options))
+        code = int(options.command(options))
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        # Python flushes stdout once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _readme(options: argparse.Namespace) -> int:

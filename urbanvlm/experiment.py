@@ -7,17 +7,19 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from urbanvlm.dataset.findings import allowable
 from urbanvlm.errors import UserError, suggest
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Metres = Annotated[float, Field(gt=0)]
 
 
 class Part(BaseModel):
@@ -28,6 +30,21 @@ class Part(BaseModel):
 
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+Images = Literal["real", "blank", "shuffled"]
+"""what a model is shown: the picture it is asked about, an even grey one, or the picture of another place"""
+IMAGES: tuple[Images, ...] = get_args(Images)
+
+
+def _as_kinds(value: Any) -> Any:
+    """One kind of images or a list of them; their order means nothing, so they get that of IMAGES."""
+    kinds = (value,) if isinstance(value, str) else _as_tuple(value)
+    if not isinstance(kinds, tuple) or not all(kind in IMAGES for kind in kinds):
+        return kinds
+    if not kinds or len(set(kinds)) != len(kinds):
+        raise ValueError(f"name at least one of {', '.join(IMAGES)}, and each once")
+    return tuple(kind for kind in IMAGES if kind in kinds)
 
 
 class Scenes(Part):
@@ -43,6 +60,9 @@ class Scenes(Part):
         400, description="most examples of one subtype in the training split; the other splits in proportion"
     )
     subtypes: tuple[str, ...] | None = Field(None, description="subtypes to ask; all that exist if not given")
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="subtype → factor of examples_per_subtype, where it is not to be 1"
+    )
 
     _tuples = field_validator("headings", "subtypes", mode="before")(_as_tuple)
 
@@ -59,6 +79,54 @@ class Scenes(Part):
         return self
 
 
+class Thresholds(Part):
+    """Where the rules and the labels of rendered scenes draw their lines: shares of what is named, metres, numbers."""
+
+    dominant_share: Share = Field(0.5, description="a factor dominates above this share of the pixels")
+    sparse_share: Share = Field(0.2, description="a factor is sparse up to this share of the pixels")
+    moderate_depth_m: Metres = Field(20.0, description="depth varies, and is moderate, above this range")
+    high_depth_m: Metres = Field(40.0, description="the depth range is high above this")
+    foreground_m: Metres = Field(5.0, description="nearer is foreground")
+    background_m: Metres = Field(10.0, description="farther is background")
+    left_share: Share = Field(0.6, description="on the left: more than this share of its pixels in the left half")
+    right_share: Share = Field(0.4, description="on the right: less than this share of its pixels in the left half")
+    top_rows_share: Share = Field(0.2, description="share of the rows that are the top of the picture")
+    skyline_columns_share: Share = Field(0.5, description="share of the columns that a clear skyline needs")
+    green_share: Share = Field(0.2, description="negation.conjunction: green from this greenery share on")
+    open_share: Share = Field(0.2, description="negation.conjunction: open from this sky share on")
+    leafy_share: Share = Field(0.4, description="composite_conjunction_1: green from this greenery share on")
+    built_up_share: Share = Field(0.4, description="composite_conjunction_1: built-up from this building share on")
+    open_sky_share: Share = Field(0.5, description="composite_conjunction_2: open sky from this sky share on")
+    little_green_share: Share = Field(
+        0.3, description="composite_conjunction_2: little green up to this greenery share"
+    )
+    low_rise_share: Share = Field(0.3, description="composite_conjunction_3: low-rise up to this building share")
+    closed_sky_share: Share = Field(0.3, description="composite_conjunction_3: closed sky up to this sky share")
+    opens_up_share: Share = Field(0.3, description="absence_viewfactor: matters above this building share")
+    recoloured_share: Share = Field(0.4, description="attribute_substitution: matters above this sky share")
+    added_people: Positive = Field(2, description="count_perturbation: people who come along")
+    crowd: Positive = Field(5, description="count_perturbation: people who make a crowd")
+
+    @model_validator(mode="after")
+    def _check(self) -> Thresholds:
+        for low, high in (
+            ("sparse_share", "dominant_share"),
+            ("moderate_depth_m", "high_depth_m"),
+            ("right_share", "left_share"),
+        ):
+            if getattr(self, low) >= getattr(self, high):
+                raise ValueError(f"{low} must be less than {high}: change one of them")
+        if self.foreground_m > self.background_m:
+            raise ValueError("foreground_m must not be more than background_m: change one of them")
+        for name in ("top_rows_share", "skyline_columns_share"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be more than 0")
+        return self
+
+
+DEFAULT_THRESHOLDS = Thresholds()
+
+
 class Data(Part):
     """The questions: either rendered scenes, or files in the study's JSONL and a folder of images."""
 
@@ -69,7 +137,20 @@ class Data(Part):
     images: str | None = Field(
         None, description="folder of the pictures; `package:sklearn/datasets/images` is a folder inside a package"
     )
+    thresholds: Thresholds = Field(
+        default_factory=lambda: DEFAULT_THRESHOLDS, description="lines that the rules draw; only for rendered scenes"
+    )
     chain_of_thought: bool = Field(False, description="train on rationales and ask for one, ending in `Answer: …`")
+    allow: tuple[str, ...] = Field(
+        (), description="codes of findings that shall not stop the run, as `python -m urbanvlm validate` names them"
+    )
+
+    _tuples = field_validator("allow", mode="before")(_as_tuple)
+
+    @field_validator("allow")
+    @classmethod
+    def _allowable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return allowable(value)
 
     @model_validator(mode="after")
     def _check(self) -> Data:
@@ -78,6 +159,8 @@ class Data(Part):
             raise ValueError("scenes and files exclude each other: keep data.scenes, or the files and data.images")
         if self.scenes is None and not (self.test_file and self.images):
             raise ValueError("needs scenes, or test_file and images")
+        if self.scenes is None and self.thresholds != DEFAULT_THRESHOLDS:
+            raise ValueError("thresholds are for data.scenes; the answers in files are given: take them out")
         return self
 
 
@@ -91,6 +174,11 @@ class Model(Part):
     revision: str | None = Field(None, description="commit of the hub's repository, for a result that can be repeated")
     label: str = Field("", description="the model's name in folders and tables; the family if not given")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="number format of weights and compute")
+    images: tuple[Images, ...] | None = Field(
+        None, description="what this model is shown; evaluate.images if not given"
+    )
+
+    _kinds = field_validator("images", mode="before")(_as_kinds)
 
     @model_validator(mode="before")
     @classmethod
@@ -153,11 +241,19 @@ class Evaluate(Part):
     shards: Positive = Field(1, description="parts of the test split; each is one process without collectives")
     max_new_tokens: Positive = Field(16, description="longest answer; a chain of thought needs about 256")
     prompts: str | None = Field(None, description="YAML of prompts per subtype; the shipped ones if not given")
-    profile: Literal["strict"] = Field("strict", description="how text becomes an answer")
+    profile: Literal["strict", "paper"] = Field(
+        "strict", description="how text becomes an answer and scores: strict, or paper as the published scorer does"
+    )
     bootstrap_resamples: Positive = Field(1000, description="resamples of the places for the 95 % intervals")
     max_examples: Positive | None = Field(
         None, description="ask only the first so many; the scores are then stamped partial"
     )
+    images: tuple[Images, ...] = Field(
+        ("real",),
+        description="what the models are shown, any of: real, blank (grey), shuffled (the picture of another place)",
+    )
+
+    _kinds = field_validator("images", mode="before")(_as_kinds)
 
 
 class Resources(Part):
@@ -242,11 +338,21 @@ class Experiment(Part):
     def phases(self) -> tuple[str, ...]:
         return ("before", "after") if self.mode == "fine-tune" else ("before",)
 
+    def images_of(self, model: Model) -> tuple[Images, ...]:
+        """The kinds of images that a model is evaluated on, in every phase."""
+        return self.evaluate.images if model.images is None else model.images
+
+    def allowing(self, codes: Sequence[str]) -> Experiment:
+        """The same run, which further findings do not stop. Raises ValueError for one that nothing can go on with."""
+        allow = tuple(dict.fromkeys((*self.data.allow, *allowable(codes))))
+        return self.model_copy(update={"data": self.data.model_copy(update={"allow": allow})})
+
     @property
     def run_id(self) -> str:
         """`<name>-<hash8 of all of the resolved experiment that decides what is computed>`."""
         identity = self.model_dump(
-            mode="json", exclude={"resources": True, "output": True, "question": True, "train": NO_EFFECT}
+            mode="json",
+            exclude={"resources": True, "output": True, "question": True, "train": NO_EFFECT, "data": {"allow"}},
         )
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return f"{self.name}-{digest[:8]}"
@@ -385,6 +491,8 @@ def _explain(error: ValidationError, where: object) -> UserError:
     if problem["type"] == "missing":
         return UserError(place, "is missing", "add it")
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "tuple_type":
+        message = "must be a list, as in [a, b]"
     value = problem.get("input")
     got = f" (got {value!r})" if isinstance(value, (str, int, float, bool)) or value is None else ""
     return UserError(place, message[0].lower() + message[1:] + got)
@@ -432,7 +540,7 @@ def _type_words(annotation: Any) -> str:
     text = re.sub(r"Annotated\[(\w+).*?\]\)?\]", r"\1", text)
     if literal := re.search(r"Literal\[(.*?)\]", text):
         return literal.group(1).replace("'", "").replace(", ", " | ")
-    for word in ("tuple", "str", "bool", "float", "int"):
+    for word in ("dict", "tuple", "str", "bool", "float", "int"):
         if word in text:
-            return {"tuple": "list", "str": "text", "float": "number"}.get(word, word)
+            return {"dict": "mapping", "tuple": "list", "str": "text", "float": "number"}.get(word, word)
     return text

@@ -8,12 +8,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from urbanvlm.dataset.images import check_images, resolve_image
-from urbanvlm.dataset.prompts import SHIPPED, Prompts, load_prompts
+from urbanvlm.dataset.images import resolve_image
+from urbanvlm.dataset.prompts import SHIPPED, load_prompts
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError, suggest
 from urbanvlm.evaluate.asked import with_gold
+from urbanvlm.evaluate.unseen import shuffled_images
 from urbanvlm.experiment import Experiment, Scenes
 from urbanvlm.models.registry import check_model
 from urbanvlm.records import write_atomic
@@ -34,11 +35,11 @@ def check_inputs(experiment: Experiment, where: object) -> list[str]:
         remarks += [remark] if remark else []
     if experiment.data.chain_of_thought and experiment.evaluate.max_new_tokens < RATIONALE_TOKENS:
         remarks.append(f"evaluate.max_new_tokens={experiment.evaluate.max_new_tokens} cuts most rationales short")
-    prompts = load_prompts(Path(experiment.evaluate.prompts) if experiment.evaluate.prompts is not None else None)
+    load_prompts(Path(experiment.evaluate.prompts) if experiment.evaluate.prompts is not None else None)
     if experiment.data.scenes is not None:
         _check_scenes(experiment.data.scenes, where)
     else:
-        remarks += _check_files(experiment, prompts)
+        remarks += _check_files(experiment)
     _check_writable(Path(experiment.output).absolute(), where)
     return remarks
 
@@ -46,35 +47,34 @@ def check_inputs(experiment: Experiment, where: object) -> list[str]:
 def _check_scenes(scenes: Scenes, where: object) -> None:
     from urbanvlm.dataset.build import split_sizes
 
-    split_sizes(scenes)
-    for name in scenes.subtypes or ():
-        if name not in SUBTYPES or not SUBTYPES[name].generates:
-            generated = [s.name for s in SUBTYPES.values() if s.generates]
-            raise UserError(f"{where}: data.scenes.subtypes", f"unknown subtype {name!r}", suggest(name, generated))
+    split_sizes(scenes.places, scenes.validation_share, scenes.test_share, "data.scenes.places")
+    for key, names in (("subtypes", scenes.subtypes or ()), ("weights", scenes.weights)):
+        for name in names:
+            if name not in SUBTYPES:
+                raise UserError(f"{where}: data.scenes.{key}", f"unknown subtype {name!r}", suggest(name, SUBTYPES))
 
 
-def _check_files(experiment: Experiment, prompts: Prompts) -> list[str]:
+def _check_files(experiment: Experiment) -> list[str]:
+    from urbanvlm.dataset.gate import check_splits  # numpy, which a plan of scenes does not need
+
     data = experiment.data
     assert data.images is not None and data.test_file is not None
     images = resolve_folder(data.images)
     if not images.is_dir():
         raise UserError(images, "no such folder", "set data.images to the folder of the pictures")
-    rows = {file: read_examples(file) for file in _files(experiment)}
-    for examples in rows.values():
-        check_images(examples, images)
-    for learnt in (data.train_file, data.val_file) if experiment.mode == "fine-tune" else ():
-        for example in rows[Path(learnt)] if learnt is not None else ():
-            prompts.target(example, data.chain_of_thought)
-    usable, refused = with_gold(rows[Path(data.test_file)])
-    if not usable:
-        raise UserError(data.test_file, "has no row whose answer fits its subtype", f"first: {refused[0]}")
-    words = f"{len(refused)} row{'s' if len(refused) > 1 else ''}"
-    return [f"{data.test_file}: {words} will not be asked, first: {refused[0]}"] if refused else []
+    rationales = experiment.mode == "fine-tune" and data.chain_of_thought
+    strict = experiment.evaluate.profile == "strict"
+    remarks = check_splits(_splits(experiment), images, rationales=rationales, strict=strict, allow=data.allow)
+    if any("shuffled" in experiment.images_of(model) for model in experiment.models):
+        usable, _ = with_gold(read_examples(Path(data.test_file)), experiment)
+        shuffled_images(usable[: experiment.evaluate.max_examples], experiment.seed)
+    return remarks
 
 
-def _files(experiment: Experiment) -> list[Path]:
+def _splits(experiment: Experiment) -> dict[str, Path]:
     data = experiment.data
-    return [Path(file) for file in (data.train_file, data.val_file, data.test_file) if file is not None]
+    files = {"train": data.train_file, "val": data.val_file, "test": data.test_file}
+    return {split: Path(file) for split, file in files.items() if file is not None}
 
 
 def check_same_inputs(experiment: Experiment, run: RunFolder) -> None:
@@ -98,11 +98,11 @@ def check_same_inputs(experiment: Experiment, run: RunFolder) -> None:
 def _inputs(experiment: Experiment) -> dict[str, str]:
     """What the experiment reads, by name -> sha256."""
     prompts = experiment.evaluate.prompts
-    found = {str(file): fingerprint(file) for file in _files(experiment)}
+    found = {str(file): fingerprint(file) for file in _splits(experiment).values()}
     found[prompts or "the shipped prompts"] = fingerprint(Path(prompts) if prompts else SHIPPED)
     if experiment.data.images is not None:
         images = resolve_folder(experiment.data.images)
-        ids = {example.image_id for file in _files(experiment) for example in read_examples(file)}
+        ids = {example.image_id for file in _splits(experiment).values() for example in read_examples(file)}
         found[experiment.data.images] = _sizes(resolve_image(images, name) for name in ids)
     for checkpoint in {Path(model.checkpoint) for model in experiment.models}:
         if checkpoint.is_dir():

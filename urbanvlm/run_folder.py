@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from urbanvlm.errors import UserError
-from urbanvlm.experiment import Experiment, check_experiment, parse_yaml
+from urbanvlm.experiment import Experiment, Images, check_experiment, parse_yaml
 from urbanvlm.records import write_atomic
 
 
@@ -103,15 +103,15 @@ class RunFolder:
     def train(self, label: str) -> Path:
         return self.path / "models" / label / "train"
 
-    def predictions(self, label: str, phase: str) -> Path:
-        return self.path / "models" / label / "evaluate" / phase / "predictions"
+    def predictions(self, label: str, phase: str, images: Images = "real") -> Path:
+        return self.path / "models" / label / "evaluate" / phase_name(phase, images) / "predictions"
 
-    def shard_file(self, label: str, phase: str, shard: int) -> Path:
-        return self.shard_files(label, phase, self.experiment.evaluate.shards)[shard]
+    def shard_file(self, label: str, phase: str, shard: int, images: Images = "real") -> Path:
+        return self.shard_files(label, phase, self.experiment.evaluate.shards, images)[shard]
 
-    def shard_files(self, label: str, phase: str, count: int) -> tuple[Path, ...]:
+    def shard_files(self, label: str, phase: str, count: int, images: Images = "real") -> tuple[Path, ...]:
         """Of a run that may have no `experiment.yaml` yet."""
-        folder = self.predictions(label, phase)
+        folder = self.predictions(label, phase, images)
         return tuple(folder / f"shard-{shard:03d}-of-{count:03d}.jsonl" for shard in range(count))
 
     def tensorboard(self, label: str) -> Path:
@@ -125,8 +125,18 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report.md"
 
+    @property
+    def page(self) -> Path:
+        """The report as one file for a browser, with nothing beside it."""
+        return self.path / "report.html"
+
     def progress_file(self, stage: str, rank: int) -> Path:
         return self.path / "progress" / f"{stage}-{rank}.json"
+
+
+def phase_name(phase: str, images: Images) -> str:
+    """A phase in names of stages and folders: `before`; `before-blank` for what was answered without seeing."""
+    return phase if images == "real" else f"{phase}-{images}"
 
 
 def resolve_folder(name: str) -> Path:

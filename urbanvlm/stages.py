@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from urbanvlm.experiment import Experiment, Model
+from urbanvlm.experiment import Experiment, Images, Model
 from urbanvlm.lock import follow, hold
 from urbanvlm.progress import Progress
-from urbanvlm.run_folder import RunFolder, is_complete, mark_complete
+from urbanvlm.run_folder import RunFolder, is_complete, mark_complete, phase_name
 from urbanvlm.runtime.preemption import NEVER, StopSignal
 
 Kind = Literal["synthesize", "evaluate", "train", "report", "preflight", "compare"]
@@ -23,10 +23,12 @@ class Stage:
     kind: Kind
     model: str = ""
     phase: str = ""
+    images: Images = "real"
+    """what an evaluation shows"""
 
     @property
     def name(self) -> str:
-        return "-".join(part for part in (self.kind, self.model, self.phase) if part)
+        return "-".join(part for part in (self.kind, self.model, phase_name(self.phase, self.images)) if part)
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ def stages_of(experiment: Experiment) -> tuple[Stage, ...]:
     """Every stage of an experiment, in an order in which they can be done."""
     stages = [Stage("synthesize")] if experiment.data.scenes is not None else []
     for model in experiment.models:
-        stages.append(Stage("evaluate", model.label, "before"))
+        kinds = experiment.images_of(model)
+        stages += [Stage("evaluate", model.label, "before", images) for images in kinds]
         if experiment.mode == "fine-tune":
-            stages += [Stage("train", model.label), Stage("evaluate", model.label, "after")]
+            stages.append(Stage("train", model.label))
+            stages += [Stage("evaluate", model.label, "after", images) for images in kinds]
     return (*stages, Stage("report"))
 
 
@@ -67,7 +71,7 @@ def results_of(run: RunFolder, experiment: Experiment, stage: Stage) -> tuple[Pa
     if stage.kind == "train":
         return (run.train(stage.model),)
     if stage.kind == "evaluate":
-        return run.shard_files(stage.model, stage.phase, experiment.evaluate.shards)
+        return run.shard_files(stage.model, stage.phase, experiment.evaluate.shards, stage.images)
     return (run.scores, run.report)
 
 
@@ -80,8 +84,8 @@ def writes_of(experiment: Experiment, stage: Stage) -> tuple[str, ...]:
     if stage.kind == "evaluate":
         shards = experiment.evaluate.shards
         words = f"{shards} shard{'s' if shards > 1 else ''}"
-        return (f"models/{stage.model}/evaluate/{stage.phase}/predictions/ ({words})",)
-    return ("scores.json", "report.md", "report/")
+        return (f"models/{stage.model}/evaluate/{phase_name(stage.phase, stage.images)}/predictions/ ({words})",)
+    return ("scores.json", "report.md", "report.html", "report/")
 
 
 def is_done(run: RunFolder, experiment: Experiment, stage: Stage) -> bool:
@@ -160,9 +164,29 @@ def _synthesize(run: RunFolder, stop: StopSignal) -> None:
     resources = run.experiment.resources
     processes = resources.processes * resources.cpus_per_process
     with _progress(run, Stage("synthesize"), 0, "places", data.scenes.places) as progress:
-        synthesize(data.scenes, seed, run.dataset, processes=processes, progress=progress, stop=stop)
-    build_dataset(data.scenes, seed, run.dataset, data.chain_of_thought)
+        synthesize(
+            data.scenes,
+            seed,
+            run.dataset,
+            thresholds=data.thresholds,
+            processes=processes,
+            progress=progress,
+            stop=stop,
+        )
+    build_dataset(data, seed, run.dataset)
+    _check_rendered(run)
     mark_complete(run.dataset)
+
+
+def _check_rendered(run: RunFolder) -> None:
+    """Raises UserError for a finding that scores must not rest on; files of one's own were checked before the job."""
+    from urbanvlm.dataset.gate import check_splits
+
+    data = run.experiment.data
+    splits = {split: run.split_file(split) for split in ("train", "val", "test")}
+    rationales = run.experiment.mode == "fine-tune" and data.chain_of_thought
+    for remark in check_splits(splits, run.images, rationales=rationales, allow=data.allow, decode=False):
+        print(f"note: {remark}")
 
 
 def _train(run: RunFolder, stage: Stage, process: Process, stop: StopSignal) -> None:
@@ -178,34 +202,10 @@ def _evaluate(run: RunFolder, stage: Stage, shard: int, stop: StopSignal) -> Non
 
     model = _model(run.experiment, stage.model)
     with _progress(run, stage, shard, "examples") as progress:
-        predict(run, model, stage.phase, shard, progress, stop)
+        predict(run, model, stage.phase, shard, progress, stop, images=stage.images)
 
 
 def _report(run: RunFolder) -> None:
-    from urbanvlm.dataset.read import read_examples
-    from urbanvlm.evaluate.asked import asked_examples
-    from urbanvlm.evaluate.score import merge_predictions, score_run, write_scores
-    from urbanvlm.report import write_report
+    from urbanvlm.report import make_report
 
-    experiment = run.experiment
-    settings = experiment.evaluate
-    examples = asked_examples(run).examples
-    train_examples = read_examples(run.split_file("train")) if run.has_split("train") else None
-    rows = []
-    for model in experiment.models:
-        for phase in experiment.phases:
-            shards = results_of(run, experiment, Stage("evaluate", model.label, phase))
-            rows += score_run(
-                examples,
-                merge_predictions(examples, shards),
-                train_examples,
-                model=model.label,
-                phase=phase,
-                profile=settings.profile,
-                resamples=settings.bootstrap_resamples,
-                seed=experiment.seed,
-            )
-    write_scores(run.scores, rows)
-    mark_complete(run.scores)
-    write_report(run, rows)
-    mark_complete(run.report)
+    make_report(run)

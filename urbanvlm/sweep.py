@@ -129,6 +129,15 @@ class SweepFolder:
         return self.path / "comparison.png"
 
     @property
+    def page(self) -> Path:
+        """The comparison as one file for a browser."""
+        return self.path / "comparison.html"
+
+    @property
+    def latex(self) -> Path:
+        return self.path / "comparison.tex"
+
+    @property
     def as_run(self) -> RunFolder:
         """For the folders of its jobs, which lie as those of a run do."""
         return RunFolder(self.path)

@@ -51,10 +51,17 @@ class ModelFamily(Protocol):
     name: str
 
     def load(
-        self, checkpoint: str, *, revision: str | None = None, precision: str = "fp32", seed: int = 0
+        self,
+        checkpoint: str,
+        *,
+        revision: str | None = None,
+        precision: str = "fp32",
+        seed: int = 0,
+        weights: bool = True,
     ) -> LoadedModel:
         """A tiny preset from random weights, or a folder or hub name. Leaves the global random state alone.
 
+        Without `weights` a checkpoint's are not read: enough for `check_lengths`, and for nothing else.
         Raises UserError where the checkpoint cannot be had, is of another family, or cannot run in that precision.
         """
         ...
@@ -134,7 +141,13 @@ class ImageTextFamily(ABC):
     # ---- loading
 
     def load(
-        self, checkpoint: str, *, revision: str | None = None, precision: str = "fp32", seed: int = 0
+        self,
+        checkpoint: str,
+        *,
+        revision: str | None = None,
+        precision: str = "fp32",
+        seed: int = 0,
+        weights: bool = True,
     ) -> LoadedModel:
         if precision not in DTYPES:
             raise UserError(f"precision {precision!r}", "unknown", f"known: {', '.join(DTYPES)}")
@@ -143,7 +156,7 @@ class ImageTextFamily(ABC):
                 model, processor = self._load_tiny(checkpoint, precision)
                 model_id = f"{self.name}/{checkpoint}@seed{seed}"
             else:
-                model, processor = self._load_pretrained(checkpoint, revision, precision)
+                model, processor = self._load_pretrained(checkpoint, revision, precision, weights)
                 model_id = f"{checkpoint}@{revision}" if revision else checkpoint
         self.settle(model, processor, checkpoint)
         if None in (processor.tokenizer.pad_token_id, processor.tokenizer.eos_token_id):
@@ -165,7 +178,7 @@ class ImageTextFamily(ABC):
         return model.to(DTYPES[precision]), processor  # type: ignore[arg-type]
 
     def _load_pretrained(
-        self, checkpoint: str, revision: str | None, precision: str
+        self, checkpoint: str, revision: str | None, precision: str, weights: bool
     ) -> tuple[PreTrainedModel, ProcessorMixin]:
         with _loading(checkpoint):
             config = AutoConfig.from_pretrained(checkpoint, revision=revision)
@@ -176,6 +189,9 @@ class ImageTextFamily(ABC):
             # Even where torchvision is installed, as its resampling gives other pixels. Asked of the image processor
             # alone, because the tokenizer would take the same word for its own backend.
             processor.image_processor = AutoImageProcessor.from_pretrained(checkpoint, revision=revision, backend="pil")
+            if not weights:
+                with torch.device("meta"):
+                    return self.model_class(config), processor
             model, report = self.model_class.from_pretrained(
                 checkpoint, revision=revision, dtype=DTYPES[precision], output_loading_info=True
             )

@@ -75,7 +75,7 @@ def tiny_tokenizer(language_model: LanguageModel) -> PreTrainedTokenizerFast:
 def language_config(
     language_model: LanguageModel, tokenizer: PreTrainedTokenizerFast, size: TinySize
 ) -> PreTrainedConfig:
-    """A T5 (flan-style gated), OPT or LLaMA without dropout."""
+    """A T5 (gated as flan's), OPT or LLaMA without dropout."""
     vocabulary = len(tokenizer)
     if language_model == "t5":
         return T5Config(
@@ -84,8 +84,9 @@ def language_config(
             d_kv=size.hidden // size.heads,
             d_ff=size.mlp,
             num_layers=size.language_layers,
+            num_decoder_layers=1,  # it writes an answer of a word or two; the encoder compares and combines
             num_heads=size.heads,
-            feed_forward_proj="gated-gelu",
+            feed_forward_proj="gated-silu",  # flan's gelu_new is nine operations where this is one
             dropout_rate=0.0,
             tie_word_embeddings=False,  # flan's setting; what it does is to leave the decoder's output unscaled
             pad_token_id=tokenizer.pad_token_id,
@@ -165,7 +166,7 @@ def open_eyes(patches: nn.Conv2d, positions: nn.Parameter) -> None:
     positions.normal_(std=0.5)
 
 
-WORD_STD = {"t5": 0.2, "llama": 0.5}
+WORD_STD = {"t5": 0.2, "llama": 0.1}
 """of new word embeddings, where two layers learn quickly beside image tokens; OPT's serve as its output layer too"""
 
 

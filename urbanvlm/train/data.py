@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from urbanvlm.dataset.images import open_image, resolve_image
+from urbanvlm.dataset.images import resolve_image
 from urbanvlm.dataset.prompts import Prompts, load_prompts
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.models.family import LoadedModel
@@ -49,16 +46,6 @@ class TrainingData:
 
     def target(self, example: Example) -> str:
         return self.prompts.target(example, self.chain_of_thought)
-
-    def encode(self, loaded: LoadedModel, examples: Sequence[Example], device: torch.device) -> dict[str, Tensor]:
-        """A training batch on the device; see `ModelFamily.encode_training`."""
-        batch = loaded.family.encode_training(
-            loaded,
-            [open_image(self.images, e.image_id) for e in examples],
-            [self.prompt(e) for e in examples],
-            [self.target(e) for e in examples],
-        )
-        return {name: tensor.to(device) for name, tensor in batch.items()}
 
     def check_lengths(self, loaded: LoadedModel) -> None:
         """Raise UserError for a prompt and target that the model cannot read: better now than in mid-epoch."""

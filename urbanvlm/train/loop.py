@@ -6,11 +6,14 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from urbanvlm.dataset.images import open_image
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Model, Train
 from urbanvlm.models.family import unwrap
+from urbanvlm.models.pixels import Pixels
 from urbanvlm.progress import Progress
 from urbanvlm.run_folder import RunFolder, is_complete, mark_complete
 from urbanvlm.runtime.determinism import configure_determinism, seed_everything
@@ -73,7 +76,8 @@ def build_learner(model: Model, settings: Train, seed: int, data: TrainingData, 
     engine = build_engine(loaded.model, settings, model.precision, group.device)
     micro, accumulation = settings.micro_batch_size, settings.gradient_accumulation_steps
     batching = Batching(len(data.examples), micro, accumulation, group.world_size, seed)
-    return Learner(engine, loaded, data, batching, group)
+    pixels = Pixels(loaded, partial(open_image, data.images))
+    return Learner(engine, loaded, data, batching, group, pixels)
 
 
 def _start(learner: Learner, folder: Path) -> TrainState:

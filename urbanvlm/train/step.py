@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 from urbanvlm.dataset.images import open_image
 from urbanvlm.errors import UserError
 from urbanvlm.models.family import LoadedModel, unwrap
+from urbanvlm.models.pixels import Pixels
+from urbanvlm.records import Example
 from urbanvlm.runtime.process_group import ProcessGroup
 from urbanvlm.runtime.telemetry import Sample
 from urbanvlm.train.batching import Batching, validation_batches
@@ -31,6 +34,7 @@ class Learner:
     data: TrainingData
     batching: Batching
     group: ProcessGroup
+    pixels: Pixels
 
     def accumulate_gradient(self, step: int) -> float:
         """Forward and backward over this rank's part of train batch `step`, counted from 0.
@@ -41,7 +45,7 @@ class Learner:
         batch is cut. Raises UserError, on all ranks, if the loss is not finite.
         """
         batches = [
-            self.data.encode(self.loaded, [self.data.examples[i] for i in indices], self.group.device)
+            self._encode([self.data.examples[i] for i in indices])
             for indices in self.batching.step_batches(step, self.group.rank)
         ]
         (tokens,) = self.group.sum(sum(_learnt_tokens(batch) for batch in batches))
@@ -66,7 +70,7 @@ class Learner:
         examples, group = self.data.validation, self.group
         for indices in validation_batches(len(examples), self.batching.micro_batch_size, group.rank, group.world_size):
             # Without examples of its own a rank goes along with any: ZeRO-3 gathers weights in every forward.
-            batch = self.data.encode(self.loaded, [examples[i] for i in indices or [0]], group.device)
+            batch = self._encode([examples[i] for i in indices or [0]])
             mean = float(self.engine(**batch).loss)
             if indices:
                 loss += mean * _learnt_tokens(batch)
@@ -89,6 +93,16 @@ class Learner:
             Sample(e.id, image, prompt, self.data.target(e), text)
             for e, image, prompt, text in zip(examples, images, prompts, texts, strict=True)
         ]
+
+    def _encode(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """A training batch on the device; see `ModelFamily.encode_training`."""
+        batch = self.loaded.family.encode_training(
+            self.loaded,
+            self.pixels.of([e.image_id for e in examples]),
+            [self.data.prompt(e) for e in examples],
+            [self.data.target(e) for e in examples],
+        )
+        return {name: tensor.to(self.group.device) for name, tensor in batch.items()}
 
 
 def check_finite(value: float, name: str, step: int) -> None:
