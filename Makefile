@@ -2,10 +2,11 @@
 
 # Values go to Python through the environment, with $(value …), so that neither make nor a shell reads the quotes and
 # dollars in them; a recipe names them "$$…".
-unexport EXP SET RUN JOB CLUSTER NODES NAME PARTITION ACCOUNT FORCE
+unexport EXP SET RUN JOB CLUSTER NODES NAME PARTITION ACCOUNT FORCE ALLOW
 export URBANVLM_EXP := $(value EXP)
 export URBANVLM_SET := $(value SET)
 export URBANVLM_RUN := $(value RUN)
+export URBANVLM_ALLOW := $(value ALLOW)
 export URBANVLM_JOB_NAME := $(value JOB)
 export URBANVLM_CLUSTER := $(or $(value CLUSTER),local)
 export URBANVLM_NODES := $(or $(value NODES),2)
@@ -18,20 +19,22 @@ export TORCH PYTHON
 python := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python
 need = $(if $(value $(1)),,$(error make $@ needs $(1)=…, for example: make $@ $(1)=$(2)))
 
-.PHONY: help submit plan status logs cancel requeue cluster-new preflight slurm-dev slurm-dev-stop tensorboard test check venv lock clean
+.PHONY: help submit plan status logs cancel requeue cluster-new preflight slurm-dev slurm-dev-stop report tensorboard test bench check venv lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
-submit: ## EXP=file.yaml [SET="key=value …"] [CLUSTER=local]: run what is not finished of an experiment
+submit: ## EXP=file.yaml [SET="key=value …"] [CLUSTER=local] [ALLOW="code …"]: run what is not finished of an experiment
 	$(call need,EXP,experiments/demo.yaml)
 	@containers/venv.sh
-	@$(python) -m slurm submit "$$URBANVLM_EXP" --cluster "$$URBANVLM_CLUSTER" --set "$$URBANVLM_SET"
+	@$(python) -m slurm submit "$$URBANVLM_EXP" --cluster "$$URBANVLM_CLUSTER" --set "$$URBANVLM_SET" \
+		$(if $(value ALLOW),--allow="$$URBANVLM_ALLOW")
 
-plan: ## EXP=file.yaml [SET=…] [CLUSTER=local]: show what submit would do, touch nothing
+plan: ## EXP=file.yaml [SET=…] [CLUSTER=local] [ALLOW=…]: show what submit would do, touch nothing
 	$(call need,EXP,experiments/demo.yaml)
 	@containers/venv.sh
-	@$(python) -m slurm plan "$$URBANVLM_EXP" --cluster "$$URBANVLM_CLUSTER" --set "$$URBANVLM_SET"
+	@$(python) -m slurm plan "$$URBANVLM_EXP" --cluster "$$URBANVLM_CLUSTER" --set "$$URBANVLM_SET" \
+		$(if $(value ALLOW),--allow="$$URBANVLM_ALLOW")
 
 status: ## [RUN=id]: every run in one table, or every job of one run
 	@containers/venv.sh
@@ -72,6 +75,11 @@ slurm-dev-stop: ## end its jobs and its daemons; `make slurm-dev` starts it agai
 	@containers/venv.sh
 	@$(python) -m slurm.dev stop
 
+report: ## RUN="a [b c]": a run's report anew from its predictions, or several runs side by side
+	$(call need,RUN,demo)
+	@containers/venv.sh
+	@$(python) -m urbanvlm report -- "$$URBANVLM_RUN"
+
 tensorboard: ## [RUN=id]: TensorBoard over one run, or over all
 	@containers/venv.sh
 	@folder=$$URBANVLM_RUN; [ -d "$$folder" ] || folder=runs/$$URBANVLM_RUN; \
@@ -81,6 +89,12 @@ tensorboard: ## [RUN=id]: TensorBoard over one run, or over all
 test: ## the test suite
 	@containers/venv.sh dev
 	@$(python) -m pytest
+
+bench: ## small runs of the benchmarks: speed and memory of scoring and validating, coverage of the intervals
+	@containers/venv.sh
+	@$(python) tests/bench/score.py 100000
+	@$(python) tests/bench/validate.py 100000
+	@$(python) tests/bench/coverage.py --runs 100 --every 7
 
 check: ## format, lint, types, links of the documents
 	@containers/venv.sh dev

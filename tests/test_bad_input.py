@@ -94,6 +94,7 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, list[str], list[str]]] = {
     "absolute picture": (row(image_id="/etc/passwd"), [], ["/etc/passwd"]),
     "link that leads outside": (link_outside, [], ["b.jpg"]),
     "broken picture": (text("pictures/a.jpg", b"\xff\xd8\xff\xe0 no picture"), [], ["a.jpg"]),
+    "other places of a single one": (None, ["--set", "evaluate.images=shuffled"], ["evaluate.images", "other places"]),
     "torn YAML": (text("x.yaml", "name: [x\n"), [], ["x.yaml:"]),
 }  # fmt: skip
 
@@ -127,6 +128,15 @@ def test_too_few_places_for_the_splits(project: Path) -> None:
     done = submit(project)
     assert done.returncode == 2 and "places" in done.stderr, done.stderr
     assert not (project / "runs").exists()
+
+
+@pytest.mark.parametrize("asked", [{"subtypes": ["cuont"]}, {"weights": {"cuont": 2}}])
+def test_an_unknown_subtype_is_named_with_its_key(project: Path, asked: dict[str, object]) -> None:
+    tree = yaml.safe_load((project / "x.yaml").read_text()) | {"data": {"scenes": {"places": 30} | asked}}
+    (project / "x.yaml").write_text(yaml.safe_dump(tree))
+    done = submit(project)
+    assert done.returncode == 2 and not (project / "runs").exists()
+    assert f"data.scenes.{next(iter(asked))}: unknown subtype 'cuont'; did you mean count?" in done.stderr
 
 
 def test_a_finished_run_is_not_shown_for_another_file(project: Path) -> None:

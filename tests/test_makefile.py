@@ -95,6 +95,8 @@ def test_any_words_reach_python_unharmed(checkout: Checkout, experiment: str, ov
 def test_the_words_that_shells_and_make_love(checkout: Checkout, value: str) -> None:
     assert checkout.make("plan", f"EXP={value}", f"SET=x={value}")[0] == 0
     assert checkout.heard() == ["-m", "slurm", "plan", value, "--cluster", "local", "--set", f"x={value}"]
+    assert checkout.make("plan", "EXP=x", f"ALLOW={value}")[0] == 0
+    assert checkout.heard()[-1] == f"--allow={value}"
     assert checkout.make("logs", f"RUN={value}")[0] == 0
     assert checkout.heard() == ["-m", "slurm", "logs", value]
     assert checkout.make("logs", "RUN=x", f"JOB={value}")[0] == 0

@@ -16,7 +16,6 @@ from slurm_support import DevCluster
 from slurm.__main__ import main
 from slurm.attempts import attempts_of, newest_logs
 from slurm.queue import EndedJob, QueuedJob
-from slurm.runs import find_run, find_runs, find_runs_of, outputs, remember_output
 from slurm.status import JobStatus, Queue, RunStatus, job_statuses, record_of
 from slurm.submission import Submission, write_submission
 from slurm.table import jobs_table, runs_table
@@ -24,6 +23,7 @@ from urbanvlm.errors import UserError
 from urbanvlm.experiment import load_experiment
 from urbanvlm.lock import hold
 from urbanvlm.run_folder import RunFolder, mark_complete
+from urbanvlm.runs import find_run, find_runs, find_runs_of, outputs, remember_output
 from urbanvlm.stages import results_of, stages_of
 
 ROOT = Path(__file__).parent.parent
