@@ -99,7 +99,7 @@ class F1OfYes:
         gold_yes = np.fromiter((gold == "yes" for gold in golds), bool, len(golds))
         gold = is_choice | gold_yes
         guessed = is_choice | (right == gold_yes)
-        return _sums([gold & right, gold, guessed], groups, count)
+        return sums([gold & right, gold, guessed], groups, count)
 
     def value(self, totals: Array) -> Array:
         hits, gold, guessed = np.moveaxis(totals, -1, 0)
@@ -138,18 +138,20 @@ class F1OfClasses:
         gold = np.fromiter((code[value] for value in golds), np.intp, len(golds))
         guess = np.fromiter((-1 if v is None else code.get(v, -1) for v in guesses), np.intp, len(golds))
 
-        def table(rows: NDArray[np.bool_], labels: NDArray[np.intp]) -> Array:
-            cells = groups[rows] * size + labels[rows]
-            return np.bincount(cells, minlength=count * size).reshape(count, size).astype(np.float64)
-
-        everything = np.ones(len(golds), dtype=bool)
-        return np.hstack([table(gold == guess, gold), table(everything, gold), table(guess >= 0, guess)])
+        hits = gold == guess
+        return np.hstack(
+            [
+                label_counts(gold[hits], groups[hits], count, size),
+                label_counts(gold, groups, count, size),
+                label_counts(guess, groups, count, size),
+            ]
+        )
 
     def value(self, totals: Array) -> Array:
         hits, gold, guessed = np.split(totals, 3, axis=-1)
         f1 = np.divide(2 * hits, gold + guessed, out=np.zeros_like(hits), where=gold > 0)
         weights = gold if self.average == "weighted" else (gold > 0).astype(np.float64)
-        return _ratio((f1 * weights).sum(axis=-1), weights.sum(axis=-1))
+        return ratio((f1 * weights).sum(axis=-1), weights.sum(axis=-1))
 
     def bears(self, statistics: Array) -> NDArray[np.bool_]:
         bearing: NDArray[np.bool_] = statistics[:, len(self.labels) : 2 * len(self.labels)].sum(axis=1) > 0
@@ -181,10 +183,10 @@ class MeanAbsoluteError:
         guess = np.array([np.nan if value is None else value for value in guesses], dtype=np.float64)
         farthest = np.maximum(gold - self.low, self.high - gold)
         error = np.where(np.isnan(guess), farthest, np.abs(guess - gold))
-        return _sums([error, np.ones_like(error)], groups, count)
+        return sums([error, np.ones_like(error)], groups, count)
 
     def value(self, totals: Array) -> Array:
-        return _ratio(totals[..., 0], totals[..., 1])
+        return ratio(totals[..., 0], totals[..., 1])
 
     def bears(self, statistics: Array) -> NDArray[np.bool_]:
         bearing: NDArray[np.bool_] = statistics[:, 1] > 0
@@ -221,11 +223,18 @@ def score_of_kind(kind: AnswerKind) -> ScoreKind:
     return "mae" if kind in NUMERIC_KINDS else "f1_macro"
 
 
-def _ratio(parts: Array, whole: Array) -> Array:
+def ratio(parts: Array, whole: Array) -> Array:
+    """NaN where the whole is 0."""
     ratio: Array = np.divide(parts, whole, out=np.full_like(parts, np.nan), where=whole > 0)
     return ratio
 
 
-def _sums(columns: Sequence[NDArray[np.bool_] | Array], groups: NDArray[np.intp], count: int) -> Array:
+def sums(columns: Sequence[NDArray[np.bool_] | Array], groups: NDArray[np.intp], count: int) -> Array:
     """(count, columns): the sum of each column over the rows of each group."""
     return np.stack([np.bincount(groups, weights=column, minlength=count) for column in columns], axis=1)
+
+
+def label_counts(labels: NDArray[np.intp], groups: NDArray[np.intp], count: int, size: int) -> Array:
+    """(count, size): how many rows of each group have each label; rows of label -1 are in none."""
+    cells = groups[labels >= 0] * size + labels[labels >= 0]
+    return np.bincount(cells, minlength=count * size).reshape(count, size).astype(np.float64)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from urbanvlm.dataset.taxonomy import ScoreKind
-from urbanvlm.evaluate.metrics import Array, Average
+from urbanvlm.evaluate.metrics import Array, Average, label_counts, ratio, sums
 from urbanvlm.evaluate.paper import YES, paper_group
 from urbanvlm.evaluate.parse import Value
 
@@ -57,7 +57,7 @@ class PaperF1OfYes:
         kept = _kept(guesses)
         gold = _where(golds, YES) & kept
         guessed = _where(guesses, YES)
-        return _sums([gold & guessed, gold, guessed, kept], groups, count)
+        return sums([gold & guessed, gold, guessed, kept], groups, count)
 
     def value(self, totals: Array) -> Array:
         hits, gold, guessed, rows = np.moveaxis(totals, -1, 0)
@@ -89,10 +89,10 @@ class PaperMeanAbsoluteError:
         kept = _kept(guesses)
         guess = np.array([np.nan if value is None else value for value in guesses], dtype=np.float64)
         error = np.where(kept, np.abs(guess - np.asarray(golds, dtype=np.float64)), 0.0)
-        return _sums([error, kept], groups, count)
+        return sums([error, kept], groups, count)
 
     def value(self, totals: Array) -> Array:
-        return _ratio(totals[..., 0], totals[..., 1])
+        return ratio(totals[..., 0], totals[..., 1])
 
     def bears(self, statistics: Array) -> NDArray[np.bool_]:
         return _has_rows(statistics)
@@ -144,10 +144,10 @@ class PaperF1OfClasses:
         rare = np.fromiter((0.0 if v is None else self.rare.get(v, 0.0) for v in guesses), np.float64, len(guesses))
         return np.hstack(
             [
-                _table(gold[gold == guess], groups[gold == guess], count, len(self.labels)),
-                _table(gold, groups, count, len(self.labels)),
-                _table(guess, groups, count, len(columns)),
-                _sums([rare], groups, count),
+                label_counts(gold[gold == guess], groups[gold == guess], count, len(self.labels)),
+                label_counts(gold, groups, count, len(self.labels)),
+                label_counts(guess, groups, count, len(columns)),
+                sums([rare], groups, count),
             ]
         )
 
@@ -156,9 +156,9 @@ class PaperF1OfClasses:
         hits, gold, guess, strays, rare = np.split(totals, np.cumsum([known, known, known, len(self.strays)]), axis=-1)
         f1 = np.divide(2 * hits, gold + guess, out=np.zeros_like(hits), where=gold + guess > 0)
         if self.average == "weighted":
-            return _ratio((f1 * gold).sum(axis=-1), gold.sum(axis=-1))
+            return ratio((f1 * gold).sum(axis=-1), gold.sum(axis=-1))
         classes = (gold + guess > 0).sum(axis=-1) + (strays > 0).sum(axis=-1) + rare[..., 0]
-        return _ratio(f1.sum(axis=-1), classes)
+        return ratio(f1.sum(axis=-1), classes)
 
     def bears(self, statistics: Array) -> NDArray[np.bool_]:
         return _has_rows(statistics)
@@ -179,19 +179,3 @@ def _order(value: Value) -> tuple[bool, str]:
 def _has_rows(statistics: Array) -> NDArray[np.bool_]:
     bearing: NDArray[np.bool_] = np.any(statistics > 0, axis=1)
     return bearing
-
-
-def _ratio(parts: Array, whole: Array) -> Array:
-    ratio: Array = np.divide(parts, whole, out=np.full_like(parts, np.nan), where=whole > 0)
-    return ratio
-
-
-def _sums(columns: Sequence[NDArray[np.bool_] | Array], groups: NDArray[np.intp], count: int) -> Array:
-    """(count, columns): the sum of each column over the rows of each group."""
-    return np.stack([np.bincount(groups, weights=column, minlength=count) for column in columns], axis=1)
-
-
-def _table(labels: NDArray[np.intp], groups: NDArray[np.intp], count: int, size: int) -> Array:
-    """(count, size): how many rows of each group have each label; rows of label -1 are in none."""
-    cells = groups[labels >= 0] * size + labels[labels >= 0]
-    return np.bincount(cells, minlength=count * size).reshape(count, size).astype(np.float64)
