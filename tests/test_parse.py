@@ -34,7 +34,8 @@ FRAGMENTS = (
 ANYTHING = st.text(st.characters(exclude_categories=()), max_size=200)
 ANY_TEXT = st.one_of(ANYTHING, st.lists(st.sampled_from(FRAGMENTS.split(" ")), max_size=40).map(" ".join))
 SUBTYPE = st.sampled_from(list(SUBTYPES.values()))
-NO_ANSWER = "this is wide and quiet with grey shade over old stones it seems calm as evening comes".split()
+NO_ANSWER = "this is wide and quiet with grey shade over old stones all seems calm as evening comes".split()
+"""no `it` or `they`: `it is`, as a clause of its own, agrees with the question"""
 MADE_UP_TURN = re.compile(r"user|human|inst", re.IGNORECASE)
 WRAPS = (
     *(

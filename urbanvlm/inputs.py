@@ -62,9 +62,7 @@ def _check_files(experiment: Experiment) -> list[str]:
     images = resolve_folder(data.images)
     if not images.is_dir():
         raise UserError(images, "no such folder", "set data.images to the folder of the pictures")
-    rationales = experiment.mode == "fine-tune" and data.chain_of_thought
-    strict = experiment.evaluate.profile == "strict"
-    remarks = check_splits(_splits(experiment), images, rationales=rationales, strict=strict, allow=data.allow)
+    remarks = check_splits(experiment, _splits(experiment), images)
     if any("shuffled" in experiment.images_of(model) for model in experiment.models):
         usable, _ = with_gold(read_examples(Path(data.test_file)), experiment)
         shuffled_images(usable[: experiment.evaluate.max_examples], experiment.seed)

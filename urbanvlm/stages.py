@@ -182,10 +182,8 @@ def _check_rendered(run: RunFolder) -> None:
     """Raises UserError for a finding that scores must not rest on; files of one's own were checked before the job."""
     from urbanvlm.dataset.gate import check_splits
 
-    data = run.experiment.data
     splits = {split: run.split_file(split) for split in ("train", "val", "test")}
-    rationales = run.experiment.mode == "fine-tune" and data.chain_of_thought
-    for remark in check_splits(splits, run.images, rationales=rationales, allow=data.allow, decode=False):
+    for remark in check_splits(run.experiment, splits, run.images, decode=False):
         print(f"note: {remark}")
 
 

@@ -9,32 +9,27 @@ from urbanvlm.dataset.audit import Audit, Use, audit
 from urbanvlm.dataset.findings import CODES, Finding
 from urbanvlm.dataset.scan import scan
 from urbanvlm.errors import UserError
+from urbanvlm.experiment import Experiment
 
 MOST_REMARKS = 6
 """more than these fill the screen; `validate` shows all"""
 
 
-def check_splits(
-    splits: Mapping[str, Path],
-    images: Path,
-    *,
-    rationales: bool,
-    strict: bool = True,
-    allow: Iterable[str] = (),
-    decode: bool = True,
-) -> list[str]:
+def check_splits(experiment: Experiment, splits: Mapping[str, Path], images: Path, *, decode: bool = True) -> list[str]:
     """What one should know of the files of a run, by split (train, val, test).
 
-    `rationales`: are they learnt? `strict`: is it the strict profile that must read the gold answers, as it is here?
-    Raises UserError for the first error that is not allowed.
+    Raises UserError for the first error that `data.allow` does not name.
     """
+    # What the strict profile must read, the audit reads.
+    strict = experiment.evaluate.profile == "strict"
+    rationales = experiment.mode == "fine-tune" and experiment.data.chain_of_thought
     scans = {split: scan(path) for split, path in splits.items()}
     audits = []
     for split, data in scans.items():
-        use = Use(asked=strict and split == "test", rationales=rationales if split != "test" else False)
+        use = Use(asked=strict and split == "test", rationales=rationales and split != "test")
         train = scans.get("train") if split == "test" else None
         audits.append(audit(data, images=images, train=train, use=use, decode=decode))
-    return judged(audits, allow)
+    return judged(audits, experiment.data.allow)
 
 
 def judged(audits: Iterable[Audit], allow: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -72,14 +72,12 @@ class RunFacts:
         return paired(first.rows, second.rows, profile=self.profile, resamples=resamples, seed=seed)
 
 
-def judged(run: RunFolder, asked: Asked, profile: Profile, model: str | None = None) -> Iterator[Evaluation]:
-    """Every evaluation of a run, or of one of its models. Raises UserError where a file is missing or broken."""
-    for stage in needs_of(run.experiment, Stage("report")):
-        if model is None or stage.model == model:
-            predictions = merge_predictions(asked.examples, results_of(run, run.experiment, stage))
-            rows = judge(asked.examples, predictions, profile)
-            texts = {id_: prediction.text for id_, prediction in predictions.items()}
-            yield Evaluation(stage.model, stage.phase, stage.images, rows, texts)
+def judged(run: RunFolder, asked: Asked, profile: Profile, stage: Stage) -> Evaluation:
+    """What an evaluation's stage left behind. Raises UserError where a file is missing or broken."""
+    predictions = merge_predictions(asked.examples, results_of(run, run.experiment, stage))
+    rows = judge(asked.examples, predictions, profile)
+    texts = {id_: prediction.text for id_, prediction in predictions.items()}
+    return Evaluation(stage.model, stage.phase, stage.images, rows, texts)
 
 
 def profile_of_run(run: RunFolder) -> Profile:
@@ -95,7 +93,8 @@ def gather(run: RunFolder) -> RunFacts:
     train_examples = read_examples(run.split_file("train")) if run.has_split("train") else ()
     references = gold_counts(train_examples, profile)
     evaluations, scores = [], []
-    for one in judged(run, asked, profile):
+    for stage in needs_of(run.experiment, Stage("report")):
+        one = judged(run, asked, profile, stage)
         stamp = Stamp(one.model, one.phase, one.images)
         scores += score_rows(one.rows, references, profile, stamp, resamples=resamples, seed=seed)
         evaluations.append(one)

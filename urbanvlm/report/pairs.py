@@ -31,6 +31,7 @@ from urbanvlm.report.facts import Evaluation, judged, profile_of_run
 from urbanvlm.report.grid import shown_images
 from urbanvlm.report.scores import signed
 from urbanvlm.report.tables import metric_label
+from urbanvlm.stages import Stage, needs_of
 
 MOST_IN_PAIRS = 6
 """columns of which every two are compared; of more, each with the first"""
@@ -139,21 +140,22 @@ def _pairs(columns: Sequence[Column]) -> tuple[list[Pair], list[Line]]:
 
 
 def _judge(column: Column) -> Judged | str:
-    """The answers, or why there are none."""
+    """The answers of the last phase, or why there are none."""
     (result, model), *_ = column.members
     try:
         asked = asked_examples(result.run)
         settings = result.run.experiment.evaluate
         profile = profile_of_run(result.run)
-        found = list(judged(result.run, asked, profile, model))
-        shown = shown_images((one.model, one.images) for one in found)
-        last = next((one for one in reversed(found) if one.images == shown[one.model]), None)
+        stages = [one for one in needs_of(result.run.experiment, Stage("report")) if one.model == model]
+        if not stages:
+            return "no answers"
+        shown = shown_images((one.model, one.images) for one in stages)[model]
+        last = [one for one in stages if one.images == shown][-1]
+        evaluation = judged(result.run, asked, profile, last)
     except UserError as error:
         return str(error).replace(f"{result.run.path}/", "")
-    if last is None:
-        return "no answers"
     fingerprint, seed = dataset_fingerprint(asked.examples), result.run.experiment.seed
-    return Judged(last, fingerprint, profile, settings.bootstrap_resamples, seed)
+    return Judged(evaluation, fingerprint, profile, settings.bootstrap_resamples, seed)
 
 
 def _statement(pair: Pair) -> Line:
