@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import random
 import shutil
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from train_support import TRAIN, finish, make_questions, make_run, metrics, start
 
@@ -22,7 +24,7 @@ from urbanvlm.models.registry import get_family
 from urbanvlm.progress import Progress
 from urbanvlm.run_folder import RunFolder, fingerprint, is_complete
 from urbanvlm.runtime.process_group import process_group
-from urbanvlm.train import export
+from urbanvlm.train import checkpoint, export
 from urbanvlm.train.data import TrainingData
 from urbanvlm.train.loop import train
 
@@ -263,3 +265,29 @@ class TestFingerprint:
         run = make_run(tmp_path / "run", tmp_path / "q")
         with pytest.raises(UserError, match="image_000001_heading0"):
             TrainingData.of(run, 100).fingerprint()
+
+
+class Attribute:
+    """Pickled as `getattr(of, name)`."""
+
+    def __init__(self, of: object, name: str) -> None:
+        self.of, self.name = of, name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.of, self.name)
+
+
+def test_a_checkpoint_of_an_older_python_is_read_and_one_that_reaches_further_is_not(tmp_path: Path) -> None:
+    """Python 3.11.2, of Debian 12, writes an enum's member as an attribute; 3.11.7 writes its value."""
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    def read(value: object) -> Any:
+        torch.save({"zero_stage": value}, tmp_path / "file")
+        return checkpoint._safe_reader().load(str(tmp_path / "file"))["zero_stage"]
+
+    for stage in ZeroStageEnum:
+        assert read(stage) is read(Attribute(ZeroStageEnum, stage.name)) is stage
+    for value in (Attribute(ZeroStageEnum, "mro"), Attribute(fragment_address, "__init__"), Attribute("", "join")):
+        with pytest.raises(pickle.UnpicklingError, match="getattr"):
+            read(value)

@@ -16,7 +16,9 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from urbanvlm.errors import UserError
@@ -32,6 +34,13 @@ logger = logging.getLogger(__name__)
 TAG = "deepspeed"
 
 
+def _member(kind: Any, name: str) -> Enum:
+    """Stands for getattr in a pickle: Python 3.11.0 to 3.11.3 write `getattr(ZeroStageEnum, name)` for a member."""
+    if isinstance(kind, type) and issubclass(kind, Enum) and name in kind.__members__:
+        return kind[name]
+    raise UnpicklingError(f"getattr({kind!r}, {name!r}), where a checkpoint has only members of an enum")
+
+
 def _safe_reader() -> Any:
     """DeepSpeed's reader of checkpoint files, without the power to run code that a pickle may hold."""
     # Imported late: DeepSpeed's import has to come after the process group has prepared it.
@@ -41,10 +50,12 @@ def _safe_reader() -> Any:
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
 
+    # What DeepSpeed's own checkpoints hold beyond tensors and plain values.
+    harmless = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address, (_member, "builtins.getattr")]
+
     class SafeReader(TorchCheckpointEngine):  # type: ignore[misc]
         def load(self, path: str, map_location: Any = None) -> Any:
-            # What DeepSpeed's own checkpoints hold beyond tensors and plain values.
-            with torch.serialization.safe_globals([LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]):
+            with torch.serialization.safe_globals(harmless):
                 return torch.load(path, map_location=map_location, weights_only=True)
 
     return SafeReader()
