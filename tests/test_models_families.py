@@ -56,6 +56,21 @@ def test_the_loss_is_the_mean_over_the_target_tokens(family: str, preset: str) -
     torch.testing.assert_close(out.loss, -picked.mean())
 
 
+@pytest.mark.parametrize(("family", "preset"), [kind for kind in KINDS if kind[1] != "tiny" or kind[0] == "llava"])
+def test_logits_that_nothing_is_learnt_from_are_left_out(family: str, preset: str) -> None:
+    """With a real vocabulary of 32,000 those of the image and the prompt would take more memory than the answer's."""
+    loaded = shared(family, preset)
+    batch = training_batch(loaded)
+    width, kept = batch["input_ids"].shape[1], batch["labels"].shape[1]
+    whole = dict(batch, labels=torch.nn.functional.pad(batch["labels"], (width - kept, 0), value=-100))
+    del whole["logits_to_keep"]
+    with torch.no_grad():
+        out, reference = loaded.model(**batch), loaded.model(**whole)
+    assert out.logits.shape[1] == kept < width
+    torch.testing.assert_close(out.logits, reference.logits[:, -kept:])
+    torch.testing.assert_close(out.loss, reference.loss)
+
+
 @all_kinds
 def test_nothing_the_model_reads_before_the_answer_depends_on_the_answer(family: str, preset: str) -> None:
     """InstructBLIP's own processor hands the answer to the Q-Former: teacher-forced 100 %, generated 50 %."""
@@ -64,7 +79,7 @@ def test_nothing_the_model_reads_before_the_answer_depends_on_the_answer(family:
     assert {name for name in one if name.startswith("qformer")} == {
         name for name in other if name.startswith("qformer")
     }
-    for name in one.keys() - {"input_ids", "attention_mask", "labels"}:
+    for name in one.keys() - {"input_ids", "attention_mask", "labels", "logits_to_keep"}:
         assert torch.equal(one[name], other[name]), name
     if is_t5(loaded):
         assert torch.equal(one["input_ids"], other["input_ids"])

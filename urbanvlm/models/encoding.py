@@ -36,9 +36,17 @@ def _read(rows: Sequence[Sequence[int]], pad_id: int, side: Literal["left", "rig
 
 
 def decoder_only_training(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
-    """Prompt and target in one row, padded right; labels on the target only. All int64 (B, T)."""
-    labels = [[IGNORED] * len(row.prompt) + row.target for row in rows]
-    return _read([row.prompt + row.target for row in rows], pad_id, "right") | {"labels": pad(labels, IGNORED, "right")}
+    """Prompt and target in one row, padded right: input_ids and attention_mask, (B, T). All int64.
+
+    labels (B, K) and logits_to_keep (K,) are of the last K positions: before them every row is prompt, whose logits,
+    as wide as the vocabulary, nobody needs. The first of them is the last token of the shortest prompt, because it
+    predicts that row's answer.
+    """
+    read = _read([row.prompt + row.target for row in rows], pad_id, "right")
+    width = read["input_ids"].shape[1]
+    first = min(len(row.prompt) for row in rows) - 1
+    labels = pad([[IGNORED] * len(row.prompt) + row.target for row in rows], IGNORED, "right")
+    return read | {"labels": labels[:, first:], "logits_to_keep": torch.arange(first, width)}
 
 
 def decoder_only_prompts(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
