@@ -2,7 +2,7 @@
 
 # Values go to Python through the environment, with $(value …), so that neither make nor a shell reads the quotes and
 # dollars in them; a recipe names them "$$…".
-unexport EXP SET RUN JOB CLUSTER NODES NAME PARTITION ACCOUNT FORCE ALLOW
+unexport EXP SET RUN JOB CLUSTER NODES NAME PARTITION ACCOUNT FORCE ALLOW MODEL REVISION
 export URBANVLM_EXP := $(value EXP)
 export URBANVLM_SET := $(value SET)
 export URBANVLM_RUN := $(value RUN)
@@ -13,13 +13,15 @@ export URBANVLM_NODES := $(or $(value NODES),2)
 export URBANVLM_NAME := $(value NAME)
 export URBANVLM_PARTITION := $(value PARTITION)
 export URBANVLM_ACCOUNT := $(value ACCOUNT)
-export TORCH PYTHON
+export URBANVLM_MODEL := $(value MODEL)
+export URBANVLM_REVISION := $(value REVISION)
+export TORCH PYTHON RUNTIME BASE_IMAGE BUILD_BASE_IMAGE
 
 # As in an activated environment: DeepSpeed looks for ninja on PATH.
 python := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python
 need = $(if $(value $(1)),,$(error make $@ needs $(1)=…, for example: make $@ $(1)=$(2)))
 
-.PHONY: help submit plan status logs cancel requeue cluster-new preflight slurm-dev slurm-dev-stop report tensorboard test bench check venv lock clean
+.PHONY: help submit plan status logs cancel requeue cluster-new preflight doctor fetch slurm-dev slurm-dev-stop report tensorboard test bench check venv image image-sif lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +68,16 @@ preflight: ## CLUSTER=name [NODES=2]: a job that only looks at nodes: shared fol
 	@containers/venv.sh
 	@$(python) -m slurm preflight --cluster "$$URBANVLM_CLUSTER" --nodes "$$URBANVLM_NODES"
 
+doctor: ## [CLUSTER=name]: packages, GPUs, disks: what is wrong here, or in that profile's container on this machine
+	@containers/venv.sh
+	@$(python) -m $(if $(value CLUSTER),slurm doctor --cluster "$$URBANVLM_CLUSTER",urbanvlm doctor)
+
+fetch: ## MODEL=org/name [REVISION=…] or EXP=file.yaml: download checkpoints of the hub, because jobs don't
+	$(if $(value EXP),,$(call need,MODEL,llava-hf/llava-1.5-7b-hf))
+	@containers/venv.sh
+	@$(python) -m urbanvlm fetch $(if $(value EXP),--experiment="$$URBANVLM_EXP") \
+		$(if $(value REVISION),--revision="$$URBANVLM_REVISION") $(if $(value MODEL),-- "$$URBANVLM_MODEL")
+
 slurm-dev: ## start a real Slurm of four nodes on this machine (as root; installs it from the distribution if it has to)
 	@containers/venv.sh
 	@$(python) -m slurm.dev install
@@ -96,15 +108,23 @@ bench: ## small runs of the benchmarks: speed and memory of scoring and validati
 	@$(python) tests/bench/validate.py 100000
 	@$(python) tests/bench/coverage.py --runs 100 --every 7
 
-check: ## format, lint, types, links of the documents
+check: ## format, lint, types, shell scripts, the Dockerfile, links of the documents
 	@containers/venv.sh dev
 	@$(python) -m ruff format --check --quiet .
 	@$(python) -m ruff check --quiet .
 	@$(python) -m mypy
+	@.venv/bin/hadolint containers/Dockerfile
+	@.venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR .ci/* containers/*.sh slurm/*.sh slurm/dev/*.sh
 	@$(python) -m pytest -q tests/test_links.py
 
 venv: ## [TORCH=cpu|cuda] [PYTHON=python3]: make .venv from the locks (every target does it when it has to)
 	@containers/venv.sh
+
+image: ## [TORCH=cuda] [RUNTIME=apptainer|podman|docker] [BASE_IMAGE=…] [BUILD_BASE_IMAGE=…]: build the container image of the locks
+	@containers/image.sh build
+
+image-sif: ## [TORCH=cuda] [RUNTIME=podman|docker]: a file for apptainer from what podman or docker has built
+	@containers/image.sh convert
 
 lock: ## make the locks from containers/*.in again
 	@containers/lock.sh

@@ -3,6 +3,7 @@
 # TORCH=cpu|cuda chooses the build of torch; PYTHON=… the interpreter that .venv is made with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source containers/locks.sh
 
 say() { echo "venv: $*" >&2; }
 die() {
@@ -24,13 +25,7 @@ is_made() {
 has_dev() { [[ -f .venv/made-from-dev && $(< .venv/made-from-dev) == "$dev_lock" ]]; }
 is_enough() { is_made && { [[ $want != dev ]] || has_dev; }; }
 
-# --no-deps: the locks are complete, and pip check proves it. --no-compile: Python compiles what it imports, which is
-# little of it. deepspeed comes as source only; it is built before torch is there, so that the build is the same on every
-# machine, with the setuptools of the lock.
-try_install() {
-    .venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-compile --require-hashes \
-        --only-binary :all: --no-binary deepspeed --no-build-isolation --use-pep517 "$@"
-}
+try_install() { install_locked .venv/bin/python "$@"; }
 install() { try_install "$@" || die "pip failed, see above; the same command starts again"; }
 
 # Prints the build it took.
@@ -71,7 +66,7 @@ make_venv() {
     mkdir .venv
     : > .venv/made-from
     "$PYTHON" -m venv .venv
-    install -qq -r <(awk '/^setuptools==/,/[^\\]$/' containers/requirements.lock)
+    install -qq -r <(locked setuptools)
     say "the packages of containers/requirements.lock"
     install -qq -r containers/requirements.lock
     local flavour

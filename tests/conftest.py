@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+from image_support import apptainer_image, podman_image, workshop  # noqa: F401 - fixtures
 from slurm_support import slurm_accounting, slurm_cluster, slurm_clusters, slurm_network  # noqa: F401 - fixtures
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

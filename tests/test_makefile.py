@@ -49,7 +49,7 @@ class Checkout:
         ours = {
             k: v
             for k, v in os.environ.items()
-            if k not in {"EXP", "SET", "RUN", "JOB", "CLUSTER", "TORCH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+            if k not in "EXP SET RUN JOB CLUSTER MODEL REVISION TORCH MAKEFLAGS MAKELEVEL MFLAGS".split()
         }
         return subprocess.Popen(
             ["make", *words],
@@ -106,13 +106,22 @@ def test_the_words_that_shells_and_make_love(checkout: Checkout, value: str) -> 
         assert checkout.heard() == ["-m", "slurm", verb, value]
     assert checkout.make("requeue", "RUN=x", f"CLUSTER={value}")[0] == 0
     assert checkout.heard() == ["-m", "slurm", "requeue", "x", f"--cluster={value}"]
+    assert checkout.make("fetch", f"MODEL={value}", f"REVISION={value}")[0] == 0
+    assert checkout.heard() == ["-m", "urbanvlm", "fetch", f"--revision={value}", "--", value]
+    assert checkout.make("fetch", f"EXP={value}")[0] == 0
+    assert checkout.heard() == ["-m", "urbanvlm", "fetch", f"--experiment={value}"]
+    assert checkout.make("doctor", f"CLUSTER={value}")[0] == 0
+    assert checkout.heard() == ["-m", "slurm", "doctor", "--cluster", value]
+    assert checkout.make("doctor")[0] == 0
+    assert checkout.heard() == ["-m", "urbanvlm", "doctor"]
     assert checkout.make("plan", EXP=value)[0] == 0
     assert checkout.heard()[3] == value, "from the environment too"
     assert not (checkout.folder / "pwned").exists()
 
 
 @pytest.mark.parametrize(
-    ("target", "name"), [("submit", "EXP"), ("plan", "EXP"), ("logs", "RUN"), ("cancel", "RUN"), ("requeue", "RUN")]
+    ("target", "name"),
+    [("submit", "EXP"), ("plan", "EXP"), ("logs", "RUN"), ("cancel", "RUN"), ("requeue", "RUN"), ("fetch", "MODEL")],
 )
 def test_a_forgotten_value_is_one_line_and_exit_2(checkout: Checkout, target: str, name: str) -> None:
     code, _, err = checkout.make(target)
