@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from urbanvlm.locks import LOCKS_FILE, known_locks
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder
 
@@ -37,11 +38,13 @@ if __name__ == "__main__":
 def take_snapshot(run: RunFolder) -> Path:
     """Copy the code into the run folder, or find the same code there already. Returns the copy's folder.
 
+    The copy also says which locks the code wants, so that a task in a container can tell whether the image has them.
     Beside it, `<copy>.json` says what it is: commit, whether files differed from it, Python, versions of packages. No
     variable of the environment and no address of a remote is written.
     """
-    sources = _sources()
-    copy = run.snapshots / _digest(sources)
+    # None of an installed package: only a container image asks for them.
+    sources, locks = _sources(), json.dumps(known_locks()) + "\n"
+    copy = run.snapshots / _digest(sources, locks)
     if copy.is_dir():
         return copy
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +54,7 @@ def take_snapshot(run: RunFolder) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
         (Path(making) / "copy" / "__main__.py").write_text(LAUNCHER, encoding="utf-8")
+        (Path(making) / "copy" / LOCKS_FILE).write_text(locks, encoding="utf-8")
         write_atomic(copy.with_suffix(".json"), json.dumps(_facts(), indent=1) + "\n")
         try:
             (Path(making) / "copy").rename(copy)
@@ -70,8 +74,8 @@ def _sources() -> list[Path]:
     )
 
 
-def _digest(sources: list[Path]) -> str:
-    digest = hashlib.sha256()
+def _digest(sources: list[Path], locks: str) -> str:
+    digest = hashlib.sha256(locks.encode())
     for source in sources:
         content = source.read_bytes()
         digest.update(f"{source.relative_to(CHECKOUT)}\0{len(content)}\0".encode() + content)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from urbanvlm.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 HEAVY = {"accelerate", "deepspeed", "peft", "torch", "transformers"}
 SOURCES = {
@@ -97,7 +99,11 @@ def test_submitit_starts_jobs_writes_scripts_and_tells_a_task_its_rank_no_more()
 
 
 @pytest.mark.parametrize(
-    "module", ["slurm.__main__", "slurm.plan", "urbanvlm.cli", "urbanvlm.experiment", "urbanvlm.stages"]
+    "module",
+    [
+        *("slurm.__main__", "slurm.plan", "urbanvlm.cli", "urbanvlm.experiment", "urbanvlm.stages"),
+        *(module for module, _ in COMMANDS.values()),
+    ],
 )
 def test_what_a_login_node_runs_is_light(module: str) -> None:
     assert not packages(loaded_by(module)) & HEAVY

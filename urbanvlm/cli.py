@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import os
 import sys
 from pathlib import Path
 
-from urbanvlm.dataset import questions, validate
 from urbanvlm.errors import UserError
-from urbanvlm.evaluate import command as score
-from urbanvlm.experiment import reference
 from urbanvlm.records import write_atomic
-from urbanvlm.report import command as report
+
+COMMANDS = {
+    "questions": ("urbanvlm.dataset.questions", "a metadata file of one's own -> question files"),
+    "validate": ("urbanvlm.dataset.validate", "everything that is wrong with a question file"),
+    "score": ("urbanvlm.evaluate.command", "stored predictions -> scores, without any model"),
+    "report": ("urbanvlm.report.command", "a run's report anew, or several runs side by side"),
+    "fetch": ("urbanvlm.fetch", "checkpoints of the hub onto this machine, for jobs"),
+    "doctor": ("urbanvlm.doctor", "what is wrong with packages, GPUs and disks here"),
+}
+"""Name -> (module, help). Only what is asked for is imported: the doctor is called where packages are broken."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 on success, 2 after a user's mistake (one line on stderr)."""
+    words = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m urbanvlm", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     readme = commands.add_parser("readme", help="rewrite the generated parts of the README: the tree, the reference")
     readme.add_argument("file", type=Path, nargs="?", default=Path("README.md"))
     readme.set_defaults(command=_readme)
-    questions.add_arguments(commands.add_parser("questions", help="a metadata file of one's own -> question files"))
-    validate.add_arguments(commands.add_parser("validate", help="everything that is wrong with a question file"))
-    score.add_arguments(commands.add_parser("score", help="stored predictions -> scores, without any model"))
-    report.add_arguments(commands.add_parser("report", help="a run's report anew, or several runs side by side"))
-    options = parser.parse_args(arguments)
+    for name, (module, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if words[:1] == [name]:
+            importlib.import_module(module).add_arguments(command)
+    options = parser.parse_args(words)
     try:
         code = int(options.command(options))
         sys.stdout.flush()
@@ -59,6 +67,8 @@ def fill_readme(text: str, root: Path) -> str:
 
 def reference_table() -> str:
     """Markdown: every key of an experiment with its type, default and meaning."""
+    from urbanvlm.experiment import reference
+
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, kind, default, meaning in reference():
         cells = (f"`{key}`", kind, default and f"`{default}`" if default != "required" else "required", meaning)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from urbanvlm.dataset.images import resolve_image
@@ -16,7 +17,7 @@ from urbanvlm.errors import UserError, suggest
 from urbanvlm.evaluate.asked import with_gold
 from urbanvlm.evaluate.unseen import shuffled_images
 from urbanvlm.experiment import Experiment, Scenes
-from urbanvlm.models.registry import check_model
+from urbanvlm.models.registry import check_model, is_hub_name
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder, fingerprint, resolve_folder
 
@@ -42,6 +43,27 @@ def check_inputs(experiment: Experiment, where: object) -> list[str]:
         remarks += _check_files(experiment)
     _check_writable(Path(experiment.output).absolute(), where)
     return remarks
+
+
+def check_fetched(experiment: Experiment, where: object, job_variables: Mapping[str, str]) -> None:
+    """Raise UserError for the first checkpoint of the hub that is not on this machine: jobs download nothing.
+
+    `job_variables` are set for the jobs beside this process's own.
+    """
+    from urbanvlm.models.hub import CACHE_VARIABLES, cache_folder, snapshot_of
+
+    cache = cache_folder({**os.environ, **job_variables})
+    for index, model in enumerate(experiment.models):
+        if is_hub_name(model.checkpoint) and snapshot_of(model.checkpoint, model.revision, cache) is None:
+            at = f" at {model.revision}" if model.revision is not None else ""
+            words = [f"{name}={value}" for name, value in job_variables.items() if name in CACHE_VARIABLES]
+            words += ["make", "fetch", f"MODEL={model.checkpoint}"]
+            words += [f"REVISION={model.revision}"] if model.revision is not None else []
+            raise UserError(
+                f"{where}: models.{index}",
+                f"checkpoint {model.checkpoint!r}{at} is not, or not all of it, in {cache}, and jobs download nothing",
+                f"on a machine with a network: {shlex.join(words)}",
+            )
 
 
 def _check_scenes(scenes: Scenes, where: object) -> None:

@@ -85,7 +85,8 @@ class ModelFamily(Protocol):
         """Inputs of `model(**batch)` on the CPU: int64 tokens, float32 pixel_values (B, 3, H, W), and labels (B, T).
 
         `images` are pictures, or what `pixels` made of them. labels are -100 on image, prompt and padding: only the
-        target and the end of sequence are learnt. Line breaks in a target become spaces (one would end OPT's answer).
+        target and the end of sequence are learnt; beside logits_to_keep (K,) they are (B, K), of those positions alone.
+        Line breaks in a target become spaces (one would end OPT's answer).
         """
         ...
 
@@ -395,11 +396,8 @@ def _loading(checkpoint: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"checkpoint {checkpoint!r}",
-            f"cannot be loaded ({reason})",
-            f"give a name on the Hugging Face hub, a folder, or a tiny preset ({', '.join(sorted(TINY_PRESETS))})",
-        ) from error
+        there = "make fetch gets what is missing of a checkpoint of the hub; a folder must hold a whole model"
+        raise UserError(f"checkpoint {checkpoint!r}", f"cannot be loaded ({reason})", there) from error
 
 
 def _shorten(text: str, length: int = 60) -> str:

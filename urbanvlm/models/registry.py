@@ -71,15 +71,24 @@ def check_model(model: Model) -> str | None:
         check_model_type(config.get("model_type"), model.family, checkpoint)
         check_precision(config.get("text_config", {}).get("model_type"), model.precision, checkpoint)
         return None
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", checkpoint, re.ASCII):
+    if not is_hub_name(checkpoint):
         raise UserError(
             f"checkpoint {checkpoint!r}",
             "is no folder here, no preset, and no name on the Hugging Face hub",
             f"presets of {model.family}: {', '.join(presets)}",
         )
     if model.revision is None:
-        return f"{model.label}: {checkpoint} has no revision; the hub may hold other weights tomorrow"
+        return f"{model.label}: {checkpoint} has no revision, so another download may bring other weights"
     return None
+
+
+def is_hub_name(checkpoint: str) -> bool:
+    """Is it to be had on the Hugging Face hub, rather than a preset or a folder here?"""
+    return (
+        checkpoint not in TINY_PRESETS
+        and not Path(checkpoint).is_dir()
+        and re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", checkpoint, re.ASCII) is not None
+    )
 
 
 def check_model_type(found: str | None, family: str, checkpoint: str) -> None:
