@@ -15,11 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from slurm.cluster import load_cluster
+from slurm.image import settle
 from slurm.plan import Plan, make_plan
 from slurm.verbs import add_verbs
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
-from urbanvlm.inputs import check_inputs, check_same_inputs
+from urbanvlm.inputs import check_fetched, check_inputs, check_same_inputs
 from urbanvlm.lock import hold
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.runs import remember_output, short
@@ -74,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     preflight.add_argument("--nodes", type=int, default=2)
     preflight.add_argument("--output", type=Path, default=Path("runs"), help="a folder that the nodes share")
     preflight.set_defaults(command=_preflight)
+    doctor = commands.add_parser("doctor", help="what is wrong with packages, GPUs and disks in a profile's container")
+    doctor.add_argument("--cluster", required=True, help="a profile's name, or the path of one")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.set_defaults(command=_doctor)
     docs = commands.add_parser("cluster-docs", help="rewrite the table of a profile's keys in docs/clusters.md")
     docs.set_defaults(command=_cluster_docs)
     return parser
@@ -88,12 +93,23 @@ def _load(options: argparse.Namespace) -> tuple[Sweep, list[Plan]]:
     sweep, cluster = load_sweep(options.experiment, overrides), load_cluster(options.cluster)
     sweep = _allowing(sweep, options.allow.replace(",", " ").split())
     remarks: dict[str, None] = {}
-    plans = []
+    plans, has_work = [], False
     for point in sweep.points:
         experiment, run = point.experiment, RunFolder.of(point.experiment)
         plans.append(make_plan(experiment, cluster))
         if not all(is_done(run, experiment, job.stage) for job in plans[-1].jobs):
+            has_work = True
             remarks |= dict.fromkeys(check_inputs(experiment, options.experiment))
+            try:
+                check_fetched(experiment, options.experiment, cluster.environment)
+            except UserError as error:
+                # Gigabytes that one may want after a look at the plan.
+                if options.command is not _plan:
+                    raise
+                remarks[f"submit will refuse this: {error}"] = None
+    if has_work:
+        plans, more = settle(plans)
+        remarks |= dict.fromkeys(more)
     for remark in remarks:
         print(f"note: {remark}", file=sys.stderr)
     return sweep, plans
@@ -278,6 +294,12 @@ def _preflight(options: argparse.Namespace, console: Console) -> int:
     from slurm.preflight import preflight
 
     return preflight(load_cluster(options.cluster), options.nodes, options.output, console)
+
+
+def _doctor(options: argparse.Namespace, console: Console) -> int:
+    from slurm.doctor import doctor
+
+    return doctor(load_cluster(options.cluster), as_json=options.json)
 
 
 def _cluster_docs(options: argparse.Namespace, console: Console) -> int:

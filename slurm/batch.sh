@@ -7,6 +7,8 @@
 #   exclude        nodes that the cluster's profile keeps away from, as Slurm writes them, or empty
 #   grace_seconds  between SIGTERM and the end where Slurm cancels what it preempts; empty where it starts it again itself
 #   lead_seconds   between SIGUSR2 and the time limit
+#   runtime        what starts the tasks' container: apptainer, docker, podman, pyxis; empty without one
+#   caches         array: variable=folder of what libraries keep between starts, for tasks without a home folder
 #   srun_options   array: options of every srun
 #   check          array: the command that checks a node, one task per node, or empty
 #   verdict        array: the command that reads what the checks said
@@ -15,7 +17,7 @@
 # An attempt's folder then holds: log-<rank>.txt; stop (why the host was told to stop); exit (srun's exit code). The
 # tasks write `requeue` there when they have saved and want to be started again: they cannot ask Slurm themselves,
 # because a container has no Slurm client. `error-<rank>` and `crash-<rank>` are a mistake and a bug, which no other start
-# mends; `lost-<rank>` is what the process saw of another one's end.
+# mends; `lost-<rank>` is what the process saw of another one's end, or of the container's.
 
 # One element of an array has the array's own number as SLURM_JOB_ID: by that name, Slurm would do it to all of them.
 id=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
@@ -75,8 +77,9 @@ hear() {
     [[ ! -e $attempt/stop ]] || return 0
     say "told to stop ($1)${2:+, $2 s left}"
     echo "$1" > "$attempt/stop"
-    # To every task on every node, and not by way of srun: one that has only begun would die of it.
-    scancel --signal=USR2 "$id" 2> /dev/null
+    # To every task on every node, and not by way of srun: one that has only begun would die of it. With Apptainer a signal
+    # to every process may end the one that the container's files come from; tasks look for the file `stop` as well.
+    [[ $runtime == apptainer ]] || scancel --signal=USR2 "$id" 2> /dev/null
     [[ -n $2 ]] || return 0
     # Tasks that cannot answer in time, deep in an import or a download, lose what is not saved, but not the run.
     (
@@ -90,6 +93,14 @@ hear() {
 # them, so that none kills a task that is still importing.
 # shellcheck disable=SC2016
 start='trap "" USR2 TERM; [[ -z ${TMPDIR-} ]] || mkdir -p "$TMPDIR"; exec "$@"'
+if [[ $runtime == apptainer ]]; then
+    # Slurm warns of preemption with a signal to every process. Where Apptainer mounts without root, that ends its
+    # squashfuse, and tasks then die of a bus error, for want of their own files: it is no fault of theirs.
+    # shellcheck disable=SC2016
+    start='trap "" USR2 TERM; [[ -z ${TMPDIR-} ]] || mkdir -p "$TMPDIR"; "$@"; code=$?
+        ((code != 135)) || echo "the container lost its files" > "$URBANVLM_ATTEMPT/lost-$SLURM_PROCID"
+        exit "$code"'
+fi
 
 # step [OPTION OF SRUN…] -- COMMAND…: starts it in the background, as srun_pid; `within` may hold a command before srun.
 within=()
@@ -141,11 +152,23 @@ check_nodes() {
 # Has a task left a file of that kind?
 says() { compgen -G "${attempt//[][\\*?]/?}/$1-*" > /dev/null; }
 
+# Does this node have what starts containers?
+has_runtime() {
+    if [[ $runtime == pyxis ]]; then
+        srun --help 2> /dev/null | grep -q -e --container-image
+    else
+        command -v "$runtime" > /dev/null
+    fi
+}
+
+has_own_tmpdir() { [[ ${TMPDIR-} == */urbanvlm-$SLURM_JOB_ID ]]; }
+
 finish() {
     [[ -z ${timer_pid:-} ]] || kill "$timer_pid" 2> /dev/null
     echo "$1" > "$attempt/exit"
+    rm -rf "$attempt/cache"
     # The job's own folder on each node's disk; there is no time for it when told to stop.
-    if [[ ${TMPDIR-} == */urbanvlm-$SLURM_JOB_ID && ! -e $attempt/stop ]]; then
+    if has_own_tmpdir && [[ ! -e $attempt/stop ]]; then
         srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf "$TMPDIR"
     fi
     if [[ -s $attempt/requeue ]]; then
@@ -155,7 +178,7 @@ finish() {
             requeue_dead "the tasks died when told to stop"
         elif says lost || (($1 == 134 || $1 == 141)); then
             # A node died, and not all tasks learn it from Slurm: 134 is NCCL's way to end, 141 srun's.
-            requeue_dead "processes of the job lost each other"
+            requeue_dead "processes of the job lost each other, or their container"
         fi
     fi
     exit "$1"
@@ -175,6 +198,15 @@ unset MASTER_PORT
 export MASTER_ADDR URBANVLM_ATTEMPT=$attempt URBANVLM_RENDEZVOUS=$attempt/rendezvous
 export URBANVLM_JOB=$id URBANVLM_RESTART=$restart
 
+for cache in "${caches[@]}"; do
+    if has_own_tmpdir; then export "${cache%%=*}=$TMPDIR/${cache#*=}"; else export "${cache%%=*}=$attempt/${cache#*=}"; fi
+done
+
+if [[ -n $runtime ]] && ! has_runtime; then
+    echo "node $(hostname): has no $runtime: in the cluster profile, let setup make it known (module load $runtime)," \
+        "or name another container.runtime" > "$attempt/error-0"
+    finish 2
+fi
 if ((${#check[@]})); then check_nodes || finish $?; fi
 ((${#work[@]})) || finish 0
 step --kill-on-bad-exit=1 --output="${attempt//%/%%}/log-%t.txt" -- "${work[@]}"

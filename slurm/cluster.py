@@ -113,19 +113,22 @@ class Bind:
     source: str
     target: str
     read_only: bool = False
+    on_node: bool = False
+    """is on the nodes, and not on the machine that submits"""
 
     @classmethod
     def parse(cls, text: str) -> Bind:
-        """`source[:target[:ro]]`, absolute paths. Raises ValueError."""
+        """`source[:target[:ro][,node]]`, absolute paths. Raises ValueError."""
         source, _, rest = text.partition(":")
-        target, _, flag = rest.partition(":")
-        if flag not in ("", "ro", "rw"):
-            raise ValueError(f"{text!r} ends in neither ro nor rw: write source:target:ro")
+        target, _, words = rest.partition(":")
+        flags = set(words.split(",")) if words else set()
+        if not flags <= {"ro", "rw", "node"} or {"ro", "rw"} <= flags:
+            raise ValueError(f"{text!r} ends in neither ro nor rw: write source:target:ro, or …:ro,node")
         target = target or source
         for path in (source, target):
             if not path.startswith("/"):
                 raise ValueError(f"{text!r}: {path!r} is not an absolute path: write source:target:ro")
-        return cls(source, target, flag == "ro")
+        return cls(source, target, "ro" in flags, "node" in flags)
 
 
 class Preemption(Part):
@@ -140,12 +143,16 @@ class Preemption(Part):
 class Container(Part):
     """What jobs run in."""
 
-    runtime: Literal["apptainer", "docker", "podman", "pyxis"] = Field(
-        description="what starts it; docker is for one machine"
+    runtime: Literal["apptainer", "docker", "podman", "pyxis", "any"] = Field(
+        description="what starts it; docker is for one machine; any: apptainer, podman or docker, with executor local"
     )
-    image: Line = Field(description="a file, or a name that the runtime knows")
+    image: Line | None = Field(
+        None, description="a file, or a name that the runtime knows; what `make image` makes for this code if not given"
+    )
     binds: Lines = Field(
-        (), description="`source[:target[:ro]]`: what jobs see beside the code, the data and the run folder"
+        (),
+        description="`source[:target[:ro]]`: what jobs see beside the code, the data and the run folder; "
+        "`:ro,node` for what is on nodes only",
     )
 
     @field_validator("runtime", mode="before")
@@ -157,8 +164,8 @@ class Container(Part):
 
     @field_validator("image")
     @classmethod
-    def _no_option(cls, value: str) -> str:
-        if value.startswith("-"):
+    def _no_option(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith("-"):
             raise ValueError("begins with '-', as options do: name the file as ./-…")
         return value
 
@@ -168,6 +175,14 @@ class Container(Part):
         for text in value:
             Bind.parse(text)
         return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Container:
+        if self.runtime == "pyxis" and self.image is None:
+            raise ValueError("pyxis needs an image: give the .sqsh that enroot made of yours, or a registry's name")
+        if self.runtime == "any" and self.image is not None:
+            raise ValueError("runtime any takes the image that `make image` makes: remove image, or name one runtime")
+        return self
 
     @property
     def parsed_binds(self) -> tuple[Bind, ...]:
@@ -278,6 +293,8 @@ class Cluster(Part):
             raise ValueError(f"executor local has no {given[0]}: remove it, or set executor: slurm")
         if self.executor == "local" and self.container is not None and self.container.runtime == "pyxis":
             raise ValueError("container.runtime pyxis is a part of Slurm: use apptainer, podman or docker here")
+        if self.executor == "slurm" and self.container is not None and self.container.runtime == "any":
+            raise ValueError("container.runtime any is for executor local: name the one that the nodes have")
         if self.preemption.mode == "none" and self.preemption.grace_seconds:
             raise ValueError("preemption.grace_seconds means nothing without a mode: set preemption.mode")
         if self.gpu_type and not self.gpus_per_node:

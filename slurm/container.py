@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 from slurm.cluster import Bind, Cluster
 from urbanvlm.errors import UserError
 
 TASK_VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
-    *("MASTER_ADDR", "TMPDIR", "OMP_NUM_THREADS"),
-    *(f"URBANVLM_{name}" for name in ("ATTEMPT", "END_TIME", "RENDEZVOUS", "JOB", "RESTART", "SUBMITTER")),
+    *("MASTER_ADDR", "OMP_NUM_THREADS"),
+    *(f"URBANVLM_{name}" for name in (
+        "ATTEMPT", "CLIENT", "END_TIME", "JOB", "MEET_SECONDS", "RENDEZVOUS", "RESTART", "SUBMITTER",
+    )),
+    "SLURMD_NODENAME",
     *(
         f"SLURM_{name}"
         for name in (
@@ -21,9 +25,23 @@ TASK_VARIABLES = (
         )
     ),
     "SUBMITIT_EXECUTOR",
-    *(f"SUBMITIT_LOCAL_{name}" for name in ("GLOBALID", "JOB_ID", "LOCALID", "NNODES", "NODEID", "NTASKS")),
+    *(f"SUBMITIT_LOCAL_{name}" for name in ("GLOBALID", "JOB_ID", "JOB_NUM_NODES", "LOCALID", "NODEID", "NTASKS")),
 )  # fmt: skip
 """What a task must know of its job; no other variable of the host comes in but those that somebody names."""
+
+CACHES = {
+    "XDG_CACHE_HOME": "cache",
+    "MPLCONFIGDIR": "cache/matplotlib",
+    "TRITON_CACHE_DIR": "cache/triton",
+    "TORCHINDUCTOR_CACHE_DIR": "cache/inductor",
+    "TORCH_EXTENSIONS_DIR": "cache/extensions",
+    "CUDA_CACHE_PATH": "cache/cuda",
+}
+"""Variable -> its folder in the job's TMPDIR, or in the attempt where there is none: what libraries
+keep in the home folder else, which is not there inside."""
+
+HOST_PYTHON = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+"""Would lead a Python inside to packages of the host; pyxis lets all variables in."""
 
 ONLY_NAMED = """\
 for name in "$@"; do
@@ -35,6 +53,12 @@ exec "$@"
 """
 """Apptainer takes values, not names, and a task's rank is only known where the task starts."""
 
+NAMING_ITSELF = """\
+export URBANVLM_CLIENT=$$
+exec "$@"
+"""
+"""The client of docker or podman is this process; the task inside, which is not its child, ends when it is gone."""
+
 
 def command_prefix(
     cluster: Cluster,
@@ -42,41 +66,54 @@ def command_prefix(
     gpus: bool,
     binds: Sequence[Bind],
     environment_names: Sequence[str],
-    user: tuple[int, int] | None = None,
+    folder: str,
+    user: tuple[int, int],
 ) -> list[str]:
     """The words before a task's command; none without a container, and with pyxis, which is a part of srun.
 
-    `user` is the (user id, group id) that docker's processes get: without it they are root's, and so are their files.
+    `folder` is where the command starts, `user` the (user id, group id) that it runs as.
 
-    How SIGUSR2 and SIGTERM reach the command inside:
+    With every runtime a task shares the host's process numbers, network and shared memory: ranks of a node meet and
+    exchange data as they would outside, and a lock says who holds it to whoever looks from the host. /tmp is the host's
+    with Apptainer: the one of `--contain` is 64 MB of memory, and it takes the network cards' devices away.
+
+    How SIGUSR2 and SIGTERM reach the command inside, and how it ends with what started it:
 
     - apptainer: the shell in front replaces itself; what stays of Apptainer hands every signal to its child, and Slurm
-      sends them to all processes of the step anyway, of which the child is one.
-    - podman: the container is below the task, the client hands signals on (`--sig-proxy`, on by default without a
-      terminal), and `--init` puts a first process in front that hands them on too. As the first process itself, a
-      command would not hear a signal that it has no handler for.
-    - docker: the same, but through a daemon: the container is no child of the task. Slurm neither counts nor ends it,
-      and a client that is killed leaves it behind. Good for one machine of one's own, no more.
+      sends them to all processes of the step anyway, of which the child is one. It takes its child with it.
+    - podman: the client hands signals on (`--sig-proxy`, on by default without a terminal). The container is no child
+      of the client: the task looks whether that is still there.
+    - docker: the same, but through a daemon: Slurm neither counts the task's memory nor ends it in time. Good for one
+      machine of one's own, no more.
     """
-    if cluster.container is None:
+    container = cluster.container
+    if container is None or container.runtime == "pyxis":
         return []
-    all_binds, names = _binds(cluster, binds), _names(cluster, environment_names)
-    mounts = [f"--mount={_mount(bind, cluster.container.runtime)}" for bind in all_binds]
-    image = cluster.container.image
-    if cluster.container.runtime == "apptainer":
-        options = ["--cleanenv", "--no-home", *(["--nv"] if gpus else []), *mounts]
-        return ["sh", "-c", ONLY_NAMED, "task", *names, "--", "apptainer", "exec", *options, image]
-    # Ranks of one node exchange data through shared memory, those of several over the host's network.
-    shared = ["--rm", "--init", "--network=host", "--ipc=host", *mounts, *(f"--env={name}" for name in names)]
-    if cluster.container.runtime == "docker":
-        who = [f"--user={user[0]}:{user[1]}"] if user is not None else []
-        return ["docker", "run", *shared, *who, *(["--gpus=all"] if gpus else []), image]
-    if cluster.container.runtime == "podman":
-        return ["podman", "run", *shared, "--userns=keep-id", *(["--device=nvidia.com/gpu=all"] if gpus else []), image]
-    return []
+    assert container.image is not None and container.runtime != "any", "settled before"
+    names = _names(cluster, environment_names)
+    mounts = [f"--mount={_mount(bind, container.runtime)}" for bind in _binds(cluster, binds)]
+    if container.runtime == "apptainer":
+        # The folder that it is started in would come with it, even the home folder; --no-eval: a value is no script.
+        options = ["--cleanenv", "--no-eval", "--no-home", "--no-mount=cwd,hostfs", f"--pwd={folder}", *mounts]
+        nv = ["--nv"] if gpus else []
+        return ["sh", "-c", ONLY_NAMED, "task", *names, "--", "apptainer", "exec", *options, *nv, container.image]
+    client = ["sh", "-c", NAMING_ITSELF, "task", container.runtime, "run", "--rm"]
+    # A base's entrypoint may print or start things; the container image's own check would run beside the job.
+    plain = ["--entrypoint=", "--no-healthcheck", "--log-driver=none"]
+    shared = ["--network=host", "--ipc=host", "--pid=host"]
+    inside = [f"--workdir={folder}", *mounts, *(f"--env={name}" for name in names)]
+    if container.runtime == "docker":
+        devices = ["--gpus=all"] if gpus else []
+        return [*client, *plain, *shared, f"--user={user[0]}:{user[1]}", *devices, *inside, container.image]
+    # For root there is nobody to keep; for others, files are theirs inside and outside.
+    who = ["--userns=keep-id"] if user[0] else []
+    devices = ["--device=nvidia.com/gpu=all"] if gpus else []
+    return [*client, *plain, *shared, *who, *devices, *inside, container.image]
 
 
-def srun_options(cluster: Cluster, *, binds: Sequence[Bind], environment_names: Sequence[str]) -> list[str]:
+def srun_options(
+    cluster: Cluster, *, binds: Sequence[Bind], environment_names: Sequence[str], folder: str
+) -> list[str]:
     """Options of srun: with pyxis what starts the container, else none.
 
     With pyxis srun's task is the command itself, inside, so signals need no help. Raises UserError for a path that
@@ -90,23 +127,36 @@ def srun_options(cluster: Cluster, *, binds: Sequence[Bind], environment_names: 
         *([f"--container-mounts={','.join(mounts)}"] if mounts else []),
         # Without it, the image's value of a variable wins over the job's.
         f"--container-env={','.join(_names(cluster, environment_names))}",
+        f"--container-workdir={folder}",
         "--no-container-mount-home",
         "--no-container-entrypoint",
     ]
 
 
+def cache_folders(cluster: Cluster) -> Mapping[str, str]:
+    """CACHES as far as the profile does not say otherwise; none without a container."""
+    if cluster.container is None:
+        return {}
+    return {name: folder for name, folder in CACHES.items() if name not in cluster.environment}
+
+
 def _names(cluster: Cluster, environment_names: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys([*TASK_VARIABLES, *cluster.environment, *environment_names]))
+    # Where the profile names no disk, TMPDIR is the host's own and may be nowhere inside.
+    scratch = ["TMPDIR"] if cluster.node_scratch is not None else []
+    return list(dict.fromkeys([*TASK_VARIABLES, *scratch, *CACHES, *cluster.environment, *environment_names]))
 
 
 def _binds(cluster: Cluster, binds: Sequence[Bind]) -> list[Bind]:
-    """The given ones, the profile's own, and the disk that TMPDIR is on; of several on one target the first counts."""
+    """The given ones, the profile's own, and the disk that TMPDIR is on; of several on one target the first counts.
+
+    A folder comes before what lies in it: some runtimes mount in the order they are told, one over the other.
+    """
     assert cluster.container is not None
     scratch = [Bind(root, root)] if (root := cluster.node_scratch_root) else []
     found: dict[str, Bind] = {}
     for bind in (*binds, *cluster.container.parsed_binds, *scratch):
         found.setdefault(bind.target, bind)
-    return list(found.values())
+    return sorted(found.values(), key=lambda bind: sum(PurePath(bind.target).is_relative_to(other) for other in found))
 
 
 def _pyxis_mount(bind: Bind) -> str:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 
 from slurm import queue
-from slurm.cluster import load_cluster
+from slurm.cluster import Cluster, load_cluster
+from slurm.image import settle
 from slurm.plan import Plan, make_plan
 from slurm.status import JobRecord, record_of
 from urbanvlm.errors import UserError
@@ -53,7 +54,8 @@ def requeue(run: RunFolder, profile: str = "") -> Iterator[str]:
     alive = queue.jobs(one for record in records for one in record.ids_to_ask)
     gone = [record for record in records if not record.done and not any(one in alive for one in record.ids)]
     # Before anything is done: a profile that is no longer there is to leave all as it is.
-    plan = make_plan(run.experiment, load_cluster(profile or last)) if gone else None
+    plan, remarks = _plan(run, load_cluster(profile or last)) if gone else (None, [])
+    yield from (f"note: {remark}" for remark in remarks)
     running = [one for one, job in alive.items() if job.state == "RUNNING"]
     for record in records:
         if ids := [one for one in record.ids_to_ask if one in running]:
@@ -63,6 +65,11 @@ def requeue(run: RunFolder, profile: str = "") -> Iterator[str]:
         yield from _submit_again(run, plan)
     elif not running:
         yield f"{run.id} waits in the queue already"
+
+
+def _plan(run: RunFolder, cluster: Cluster) -> tuple[Plan, list[str]]:
+    (plan,), remarks = settle([make_plan(run.experiment, cluster)])
+    return plan, remarks
 
 
 def _submit_again(run: RunFolder, plan: Plan) -> Iterator[str]:

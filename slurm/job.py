@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from urbanvlm.errors import UserError
-from urbanvlm.lock import process_alive
+from urbanvlm.lock import birth_of, process_alive
+from urbanvlm.locks import IMAGE_VARIABLE, check_image
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.runtime.preemption import STOPPED_EXIT_CODE, Stopped, StopSignal
@@ -24,6 +25,8 @@ CAUSE_SECONDS = 5.0
 LEADER_SECONDS = 20.0
 SUBMITTER = "URBANVLM_SUBMITTER"
 """`<pid>:<birth>` of a submitter that stays: local jobs end with it."""
+CLIENT = "URBANVLM_CLIENT"
+"""`<pid>` of the client of docker or podman that started this container, which is not its child, and outlives it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,11 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("stage", help="the stage's name, such as train-llava")
     parser.add_argument("--shard", type=int, help="of an evaluation: this shard only")
     options = parser.parse_args(arguments)
-    _end_with_submitter()
+    _end_with_starter()
     run = RunFolder(options.run.absolute())
     process = Process()
     try:
         process = _process(run, options.shard)
+        check_image()
         _do(run, _stage(run, options.stage), process, stop, attempt)
     except Stopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
@@ -57,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except Exception as error:
         trace = traceback.format_exc()
-        if process.world_size > 1 and options.shard is None and "URBANVLM_JOB" in os.environ and _lost_peer(error):
+        if "URBANVLM_JOB" in os.environ and _lost_container():
+            _tell(attempt, f"lost-{process.rank}", trace)
+        elif process.world_size > 1 and options.shard is None and "URBANVLM_JOB" in os.environ and _lost_peer(error):
             _await_cause(stop)
             _tell(attempt, f"lost-{process.rank}", trace)
         else:
@@ -133,6 +139,17 @@ def _tell(attempt: Path | None, name: str, text: str) -> None:
         write_atomic(attempt / name, text)
 
 
+def _lost_container() -> bool:
+    """Slurm's signals may have ended the process that Apptainer's files come from: then nothing of them can be read."""
+    if IMAGE_VARIABLE not in os.environ:
+        return False
+    try:
+        Path(os.environ[IMAGE_VARIABLE]).read_bytes()
+    except OSError:
+        return True
+    return False
+
+
 def _lost_peer(error: Exception) -> bool:
     from urbanvlm.runtime.process_group import is_lost_peer
 
@@ -152,19 +169,29 @@ def _await_cause(stop: StopSignal) -> None:
         time.sleep(0.2)
 
 
-def _end_with_submitter() -> None:
-    """A local job must not outlive the command that shows it: the next one would meet a writer it cannot see."""
-    if SUBMITTER not in os.environ:
+def _end_with_starter() -> None:
+    """A local job must not outlive the command that shows it: the next one would meet a writer it cannot see.
+
+    Nor must a task outlive the client that started its container, which is all that Slurm, or that command, can end.
+    """
+    starters = []
+    if SUBMITTER in os.environ:
+        pid, _, born = os.environ[SUBMITTER].partition(":")
+        starters.append((int(pid), born))
+    if CLIENT in os.environ:
+        client = int(os.environ[CLIENT])
+        starters.append((client, birth_of(client) or "gone"))
+    if not starters:
         return
-    pid, _, born = os.environ[SUBMITTER].partition(":")
 
     def watch() -> None:
-        while process_alive(int(pid), born):
+        while all(process_alive(pid, born) for pid, born in starters):
             time.sleep(0.5)
         os.killpg(0, signal.SIGKILL)
 
-    # A group of its own, so that the workers a stage starts end as well.
-    os.setpgrp()
+    # A group of its own, so that the workers a stage starts end as well; what a container begins with has one.
+    if os.getpgrp() != os.getpid():
+        os.setpgrp()
     threading.Thread(target=watch, daemon=True).start()
 
 

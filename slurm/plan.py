@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from slurm.cluster import Cluster, check_fits
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
+from urbanvlm.models.registry import TINY_PRESETS
 from urbanvlm.stages import Stage, needs_of, stages_of, writes_of
 
 
@@ -52,6 +53,8 @@ class Plan:
     run_id: str
     cluster: Cluster
     jobs: tuple[JobSpec, ...]
+    reads: tuple[str, ...] = ()
+    """files and folders that the experiment names, as it names them"""
 
 
 def make_plan(experiment: Experiment, cluster: Cluster) -> Plan:
@@ -60,7 +63,7 @@ def make_plan(experiment: Experiment, cluster: Cluster) -> Plan:
     jobs = tuple(make_job(experiment, stage) for stage in stages_of(experiment))
     for job in jobs:
         _check_fits(job, cluster)
-    return Plan(experiment.run_id, cluster, jobs)
+    return Plan(experiment.run_id, cluster, jobs, _reads(experiment))
 
 
 def lead_seconds(cluster: Cluster, job: JobSpec, save_seconds: float | None) -> int:
@@ -105,6 +108,15 @@ def _local_job(experiment: Experiment, stage: Stage) -> JobSpec:
         at_once=1,
         writes=writes_of(experiment, stage),
     )
+
+
+def _reads(experiment: Experiment) -> tuple[str, ...]:
+    """The name of a checkpoint may be the hub's and no folder at all."""
+    data = experiment.data
+    images = data.images if data.images is not None and not data.images.startswith("package:") else None
+    files = (data.train_file, data.val_file, data.test_file, images, experiment.evaluate.prompts)
+    checkpoints = (model.checkpoint for model in experiment.models if model.checkpoint not in TINY_PRESETS)
+    return tuple(dict.fromkeys(name for name in (*files, *checkpoints) if name is not None))
 
 
 def _check_fits(job: JobSpec, cluster: Cluster) -> None:

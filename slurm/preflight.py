@@ -9,6 +9,7 @@ from rich.console import Console
 
 from slurm import queue
 from slurm.cluster import Cluster
+from slurm.image import settle
 from slurm.plan import JobSpec, Plan, lead_seconds
 from slurm.script import sbatch_text
 from slurm.snapshot import take_snapshot
@@ -34,7 +35,9 @@ def preflight(cluster: Cluster, nodes: int, output: Path, console: Console) -> i
         raise UserError(f"cluster {cluster.name}", "is one machine, without nodes to check", "CLUSTER= names another")
     run = RunFolder(output.absolute() / f"preflight-{cluster.name}")
     run.create()
-    plan = Plan(run.id, cluster, (_job(cluster, nodes),))
+    (plan,), remarks = settle([Plan(run.id, cluster, (_job(cluster, nodes),))])
+    for remark in remarks:
+        console.print(f"note: {remark}", markup=False, soft_wrap=True)
     script = run.jobs / "preflight" / "job.sbatch"
     script.parent.mkdir(exist_ok=True)
     text = sbatch_text(plan, plan.jobs[0], run, take_snapshot(run), lead_seconds(cluster, plan.jobs[0], None))

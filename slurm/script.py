@@ -1,17 +1,19 @@
-"""A job of a plan -> the text of its batch script. Pure, but for the interpreter and the folder that it names."""
+"""A job of a plan -> the text of its batch script. Pure, but for the interpreter and the folders that it names."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from submitit.slurm.slurm import _make_sbatch_string
 
-from slurm.cluster import Bind, Cluster
-from slurm.container import command_prefix, srun_options
+from slurm.binds import binds_of, cache_of_models
+from slurm.cluster import Cluster
+from slurm.container import HOST_PYTHON, cache_folders, command_prefix, srun_options
 from slurm.plan import JobSpec, Plan
 from urbanvlm.errors import UserError
 from urbanvlm.run_folder import RunFolder
@@ -48,35 +50,50 @@ def sbatch_text(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_s
         "wckey": None,
         "stderr_to_stdout": True,
         "use_srun": False,
-        "setup": [*cluster.setup, *_path(cluster), *_exports(environment(plan, job)), *_scratch(cluster)],
+        "setup": [*cluster.setup, *_python(cluster), *_exports(environment(plan, job)), *_scratch(cluster)],
         "additional_parameters": options,
     }
     return _make_sbatch_string(command=_command(plan, job, run, snapshot, lead_seconds), folder=folder, **parameters)
 
 
 def environment(plan: Plan, job: JobSpec) -> dict[str, str]:
-    """Variables of a job's tasks. Not a copy of this shell's: no secret travels."""
+    """Variables of a job's tasks. Not a copy of this shell's: no secret travels.
+
+    No job has a network for models: what it loads by a name of the hub is there before it starts, or nothing is
+    submitted. Compute nodes have no way out, and from a container the cache cannot be written.
+    """
     return {
         "OMP_NUM_THREADS": str(1 if job.stage.kind == "synthesize" else job.cpus_per_task),
         "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_CACHE": str(cache_of_models(plan.cluster)),
+        "HF_HUB_OFFLINE": "1",
         **plan.cluster.environment,
     }
+
+
+def task_command(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path) -> list[str]:
+    """The command of every task but for its part of the work, in the cluster's container if there is one."""
+    return [*_interpreter(plan, job, run, snapshot), "slurm.job", str(run.path), job.name]
 
 
 def _command(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_seconds: int) -> str:
     """What batch.sh needs to know, then batch.sh."""
     cluster = plan.cluster
-    python = [*_inside(plan, job, run), *_interpreter(cluster), str(snapshot)]
+    python = _interpreter(plan, job, run, snapshot)
     checks = job.nodes > 1 or job.stage.kind == "preflight"
+    names = list(environment(plan, job))
+    binds = binds_of(plan, job, run, snapshot) if cluster.container is not None else []
     values: Mapping[str, str | list[str]] = {
         "job_folder": str(run.jobs / job.name),
         "exclude": ",".join(cluster.exclude),
         "grace_seconds": str(cluster.preemption.grace_seconds) if cluster.preemption.mode == "cancel" else "",
         "lead_seconds": str(lead_seconds),
-        "srun_options": srun_options(cluster, binds=_binds(job, run), environment_names=list(environment(plan, job))),
+        "runtime": cluster.container.runtime if cluster.container is not None else "",
+        "caches": [f"{name}={folder}" for name, folder in cache_folders(cluster).items()],
+        "srun_options": srun_options(cluster, binds=binds, environment_names=names, folder=str(Path.cwd())),
         "check": [*python, *CHECK, f"--gpus={job.gpus_per_node}"] if checks else [],
         "verdict": [*python, *VERDICT] if checks else [],
-        "work": _work(job, run, python),
+        "work": _work(plan, job, run, snapshot),
     }
     lines = [
         f"{name}=({shlex.join(value)})" if isinstance(value, list) else f"{name}={shlex.quote(value)}"
@@ -87,37 +104,35 @@ def _command(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_seco
     return "\n".join([*lines, f"source {shlex.quote(str(snapshot / 'slurm' / 'batch.sh'))}"])
 
 
-def _work(job: JobSpec, run: RunFolder, python: Sequence[str]) -> list[str]:
+def _work(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path) -> list[str]:
     if job.stage.kind == "preflight":
         return []
     if job.stage.kind == "compare":
-        return [*python, "slurm", "compare", str(run.path)]
-    return [*python, "slurm.job", str(run.path), job.name]
+        return [*_interpreter(plan, job, run, snapshot), "slurm", "compare", str(run.path)]
+    return task_command(plan, job, run, snapshot)
 
 
-def _inside(plan: Plan, job: JobSpec, run: RunFolder) -> list[str]:
-    """What comes before the command of a task, to run it in the cluster's container."""
-    return command_prefix(
+def _interpreter(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path) -> list[str]:
+    """What runs a module of the snapshot: this Python, or the one of the cluster's container."""
+    if plan.cluster.container is None:
+        return [sys.executable, "-u", str(snapshot)]
+    prefix = command_prefix(
         plan.cluster,
         gpus=job.gpus_per_task > 0,
-        binds=_binds(job, run),
+        binds=binds_of(plan, job, run, snapshot),
         environment_names=list(environment(plan, job)),
+        folder=str(Path.cwd()),
+        user=(os.getuid(), os.getgid()),
     )
+    # -s: what somebody installed with `pip install --user` is not for the Python inside.
+    return [*prefix, "python3", "-s", "-u", str(snapshot)]
 
 
-def _interpreter(cluster: Cluster) -> list[str]:
-    return [sys.executable if cluster.container is None else "python3", "-u"]
-
-
-def _binds(job: JobSpec, run: RunFolder) -> list[Bind]:
-    """What a container must see: the run, or all runs, and the folder that paths in the experiment begin in."""
-    written = run.path.parent if job.stage.kind == "compare" else run.path
-    return [Bind(str(Path.cwd()), str(Path.cwd()), read_only=True), Bind(str(written), str(written))]
-
-
-def _path(cluster: Cluster) -> list[str]:
-    """As in an activated environment: DeepSpeed looks for ninja on PATH."""
-    return [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"] if cluster.container is None else []
+def _python(cluster: Cluster) -> list[str]:
+    """As in an activated environment: DeepSpeed looks for ninja on PATH. In a container, nothing of this one."""
+    if cluster.container is not None:
+        return [f"unset {' '.join(HOST_PYTHON)}"]
+    return [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"]
 
 
 def _scratch(cluster: Cluster) -> list[str]:

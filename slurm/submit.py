@@ -17,10 +17,12 @@ import psutil
 from submitit import LocalExecutor
 
 from slurm import queue
+from slurm.cluster import VARIABLE, Cluster
+from slurm.container import cache_folders
 from slurm.job import SUBMITTER
 from slurm.live import Live
 from slurm.plan import JobSpec, Plan, lead_seconds
-from slurm.script import environment, sbatch_text
+from slurm.script import environment, sbatch_text, task_command
 from slurm.snapshot import take_snapshot
 from slurm.submission import Submission, queue_ids, read_submission, waited_for, write_submission
 from urbanvlm.errors import UserError
@@ -155,29 +157,53 @@ def _run_one(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, attempt: 
         timeout_min=NO_LIMIT_MINUTES,
         tasks_per_node=job.tasks_per_node,
         gpus_per_node=job.gpus_per_node,
-        visible_gpus=_gpus_here() if job.gpus_per_node else (),
+        visible_gpus=gpus_here() if job.gpus_per_node else (),
     )
     variables = environment(plan, job) | {
         SUBMITTER: f"{os.getpid()}:{birth_of(os.getpid())}",
         "URBANVLM_ATTEMPT": str(attempt),
         "URBANVLM_RENDEZVOUS": str(attempt / "rendezvous"),
     }
-    with _environ(variables), _ctrl_c_ignored():
-        submitted = executor.submit(_job_of(snapshot, ["slurm.job", str(run.path), job.name]))
+    with scratch(plan.cluster, attempt) as folders:
+        with _environ(variables | folders), _ctrl_c_ignored():
+            submitted = executor.submit(_job_of(task_command(plan, job, run, snapshot)))
+        try:
+            while not submitted.done():
+                live.refresh(run, job)
+                if list(attempt.glob("error-*")) or list(attempt.glob("crash-*")):
+                    # One rank gave up; the others may wait for it in a collective.
+                    break
+        finally:
+            _kill_tree(int(submitted.job_id))
+
+
+@contextmanager
+def scratch(cluster: Cluster, attempt: Path) -> Iterator[dict[str, str]]:
+    """Variables of a job's folders, gone when the block ends: TMPDIR in `node_scratch`, caches of tasks in a container.
+
+    Raises UserError where `node_scratch` is not here.
+    """
+    place, variables = attempt, {}
+    if cluster.node_scratch is not None:
+        place = Path(tempfile.mkdtemp(prefix="urbanvlm-", dir=_expanded(cluster.node_scratch)))
+        variables["TMPDIR"] = str(place)
     try:
-        while not submitted.done():
-            live.refresh(run, job)
-            if list(attempt.glob("error-*")) or list(attempt.glob("crash-*")):
-                # One rank gave up; the others may wait for it in a collective.
-                break
+        yield variables | {name: str(place / folder) for name, folder in cache_folders(cluster).items()}
     finally:
-        _kill_tree(int(submitted.job_id))
+        shutil.rmtree(attempt / "cache" if place == attempt else place, ignore_errors=True)
+
+
+def _expanded(node_scratch: str) -> Path:
+    folder = Path(VARIABLE.sub(lambda found: os.environ.get(found[1] or found[2], found[0]), node_scratch))
+    if not folder.is_dir():
+        raise UserError(f"node_scratch {folder}", "is not a folder of this machine", "make it, or change the profile")
+    return folder
 
 
 def check_gpus(plan: Plan) -> None:
     """Raises UserError where a job of a plan for this machine asks for more GPUs than it has."""
     wanted = max(job.gpus_per_node for job in plan.jobs)
-    if wanted and len(found := _gpus_here()) < wanted:
+    if wanted and len(found := gpus_here()) < wanted:
         raise UserError(
             "resources.gpus_per_process",
             f"the plan needs {wanted} GPUs, and this machine shows {len(found)}",
@@ -185,7 +211,7 @@ def check_gpus(plan: Plan) -> None:
         )
 
 
-def _gpus_here() -> tuple[int, ...]:
+def gpus_here() -> tuple[int, ...]:
     """Numbers of this machine's GPUs, less those that CUDA_VISIBLE_DEVICES hides."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -209,7 +235,17 @@ def _failure(job: JobSpec, attempt: Path) -> Exception:
         return JobFailed(
             f"{trace}\njob {job.name} failed, process {crash.name.removeprefix('crash-')}; logs: {attempt}"
         )
-    return JobFailed(f"job {job.name} ended without its result and without an error (killed?); logs: {attempt}")
+    said = _last_words(attempt)
+    return JobFailed(f"{said}job {job.name} ended without its result and without an error (killed?); logs: {attempt}")
+
+
+def _last_words(attempt: Path) -> str:
+    """What a task that could not even begin said last: that of the container's runtime is the reason."""
+    for log in sorted(attempt.glob("*_log.err")):
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if lines:
+            return f"{lines[-1]}\n"
+    return ""
 
 
 def _new_attempt(run: RunFolder, job: JobSpec) -> Path:
@@ -222,22 +258,25 @@ def _new_attempt(run: RunFolder, job: JobSpec) -> Path:
     return attempt
 
 
-def _job_of(snapshot: Path, arguments: list[str]) -> Callable[[], None]:
-    """A function that runs a module of the snapshot.
+def _job_of(command: list[str]) -> Callable[[], None]:
+    """A function that becomes a command, in a process that submitit has told its rank.
 
     An inner function is pickled whole, while a module's would be found by its name in the folder that the task is
     started in: in the checkout, which somebody may be editing.
     """
-    folder = str(snapshot)
 
-    def run_snapshot() -> None:
-        import runpy
+    def run_command() -> None:
+        import os
         import sys
 
-        sys.argv[1:] = arguments
-        runpy.run_path(folder, run_name="__main__")
+        # Whoever is at the terminal speaks to the submitter alone, which then ends all in order.
+        os.setpgrp()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execvp(command[0], command)  # noqa: S606 — a list of words, and no shell is meant
 
-    return run_snapshot
+    return run_command
 
 
 @contextmanager

@@ -227,7 +227,7 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
             yield f"{one.job.name:<30} {what}, submitted as {ids[-1]}"
         reports = [job_id for one, job_id in zip(merged, ids, strict=True) if one.job.stage.kind == "report"]
         reports += [job_id for (_, name), job_id in queued.items() if name == "report"]
-    yield _submit_comparison(sweep, plans[0], reports, anew=bool(merged))
+    yield _submit_comparison(sweep, plans, reports, anew=bool(merged))
 
 
 def _write_array(sweep: Sweep, one: MergedJob, scripts: Mapping[int, Path]) -> Path:
@@ -239,7 +239,7 @@ def _write_array(sweep: Sweep, one: MergedJob, scripts: Mapping[int, Path]) -> P
     return path
 
 
-def _submit_comparison(sweep: Sweep, plan: Plan, reports: Sequence[str], *, anew: bool) -> str:
+def _submit_comparison(sweep: Sweep, plans: Sequence[Plan], reports: Sequence[str], *, anew: bool) -> str:
     """After all reports, whether they succeed or not; at once, and here, if there are none to wait for."""
     if not reports:
         missing = compare(sweep.folder)
@@ -251,9 +251,10 @@ def _submit_comparison(sweep: Sweep, plan: Plan, reports: Sequence[str], *, anew
             return f"{COMPARE.name:<30} in the queue as {before.submission.job_id}"
         # It waits for the reports of then, not for those of now.
         queue.cancel(queue_ids(before.submission))
+    plan = replace(plans[0], run_id=sweep.id, reads=tuple(dict.fromkeys(name for one in plans for name in one.reads)))
     report = next(job for job in plan.jobs if job.stage.kind == "report")
     job = replace(report, stage=COMPARE, needs=(), writes=(sweep.folder.comparison.name,))
-    script = write_script(replace(plan, run_id=sweep.id), job, place, take_snapshot(place))
+    script = write_script(plan, job, place, take_snapshot(place))
     job_id = queue.sbatch(script, dependency="afterany:" + ":".join(reports))
     write_submission(place, job.name, Submission(job_id, None, None, plan.cluster.called, time.time()))
     return f"{job.name:<30} after {len(reports)} reports, submitted as {job_id}"

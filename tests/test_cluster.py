@@ -170,7 +170,10 @@ def test_what_only_resembles_a_secret_is_taken() -> None:
         ("{runtime: [apptainer, docker], image: x}", ["one runtime"]),
         ("{runtime: rkt, image: x}", ["runtime", "'apptainer'"]),
         ("{runtime: docker, image: --privileged}", ["image", "begins with '-'"]),
-        ("{runtime: apptainer}", ["container.image", "is missing"]),
+        ("{runtime: pyxis}", ["container", "pyxis needs an image"]),
+        ("{runtime: any}", ["container.runtime any is for executor local"]),
+        ("{runtime: any, image: x}", ["runtime any takes the image that `make image` makes"]),
+        ("{runtime: podman, image: x, binds: ['/a:/b:ro,rw']}", ["neither ro nor rw"]),
         ("{runtime: apptainer, image: x, binds: [data]}", ["'data' is not an absolute path"]),
         ("{runtime: apptainer, image: x, binds: ['/a:/b:rx']}", ["neither ro nor rw"]),
     ],
@@ -341,10 +344,18 @@ def with_container(runtime: str, more: str = "") -> Cluster:
     )
 
 
+def prefix(profile: Cluster, *binds: Bind, gpus: bool = False, names: Sequence[str] = ()) -> list[str]:
+    return command_prefix(profile, gpus=gpus, binds=binds, environment_names=names, folder="/work", user=(1000, 100))
+
+
+def options(profile: Cluster, *binds: Bind) -> list[str]:
+    return srun_options(profile, binds=binds, environment_names=[], folder="/work")
+
+
 def test_no_container_no_prefix() -> None:
     plain = cluster("executor: slurm")
-    assert command_prefix(plain, gpus=True, binds=[], environment_names=[]) == []
-    assert srun_options(plain, binds=[], environment_names=[]) == []
+    assert prefix(plain, gpus=True) == []
+    assert options(plain) == []
 
 
 @pytest.mark.parametrize("runtime", ["apptainer", "docker", "podman", "pyxis"])
@@ -352,19 +363,17 @@ def test_no_container_no_prefix() -> None:
 def test_hostile_folders_reach_the_runtime_as_one_word_each(runtime: str, name: str) -> None:
     profile, bind = with_container(runtime), Bind(f"/runs/{name}", f"/runs/{name}", read_only=True)
     if runtime == "pyxis":
-        assert command_prefix(profile, gpus=True, binds=[bind], environment_names=[]) == []
+        assert prefix(profile, bind, gpus=True) == []
         if ":" in name or "," in name:
             with pytest.raises(UserError, match="pyxis cannot bind"):
-                srun_options(profile, binds=[bind], environment_names=[])
+                options(profile, bind)
             return
-        (mounts,) = (
-            o for o in srun_options(profile, binds=[bind], environment_names=[]) if o.startswith("--container-mounts")
-        )
+        (mounts,) = (o for o in options(profile, bind) if o.startswith("--container-mounts"))
         assert mounts.split("=", 1)[1].split(",") == [
             f"/runs/{name}:/runs/{name}:ro", "/data:/inside:ro", "/local:/local:rw",
         ]  # fmt: skip
         return
-    words = command_prefix(profile, gpus=True, binds=[bind], environment_names=[])
+    words = prefix(profile, bind, gpus=True)
     rows = [next(csv.reader([word.removeprefix("--mount=")])) for word in words if word.startswith("--mount=")]
     target, flag = ("destination", "ro") if runtime == "apptainer" else ("target", "readonly")
     assert rows == [
@@ -375,11 +384,18 @@ def test_hostile_folders_reach_the_runtime_as_one_word_each(runtime: str, name: 
     assert words[-1] == "my image.sif"
 
 
+@pytest.mark.parametrize("runtime", ["apptainer", "docker", "podman"])
+def test_a_folder_is_mounted_before_what_lies_in_it(runtime: str) -> None:
+    binds = [Bind("/x", f"/{path}") for path in ("data/runs", "data!", "data", "data/runs/a/b", "data/runs/a")]
+    words = prefix(with_container(runtime), *binds)
+    targets = [word.rpartition("=")[2] for word in words if word.startswith("--mount=") and "source=/x" in word]
+    assert [t for t in targets if t != "/data!"] == ["/data", "/data/runs", "/data/runs/a", "/data/runs/a/b"]
+
+
 def test_gpus_come_in_only_where_there_are_some() -> None:
     for runtime, word in (("apptainer", "--nv"), ("docker", "--gpus=all"), ("podman", "--device=nvidia.com/gpu=all")):
         for gpus in (True, False):
-            words = command_prefix(with_container(runtime), gpus=gpus, binds=[], environment_names=[])
-            assert (word in words) == gpus
+            assert (word in prefix(with_container(runtime), gpus=gpus)) == gpus
 
 
 def test_only_named_variables_come_in(tmp_path: Path) -> None:
@@ -387,16 +403,16 @@ def test_only_named_variables_come_in(tmp_path: Path) -> None:
     stand_in = tmp_path / "apptainer"
     stand_in.write_text('#!/bin/sh\nprintf "%s\\0" "$@"\nenv -0 | grep -z ^APPTAINERENV_\n')
     stand_in.chmod(0o755)
-    words = command_prefix(with_container("apptainer"), gpus=False, binds=[], environment_names=["OURS", "ABSENT"])
+    words = prefix(with_container("apptainer"), names=["OURS", "ABSENT"])
     hostile = "a 'b' \"c\" $(touch owned)\n`x`"
     done = subprocess.run(
         [*words, "python", "-c", "print('a b')"],
         env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "OURS": hostile, "SLURM_PROCID": "3", "NCCL_DEBUG": "INFO",
-             "HF_TOKEN": "secret"},
+             "HF_TOKEN": "secret", "PYTHONPATH": "/host"},
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     shown = done.stdout.split("\0")[:-1]
-    assert shown[:2] == ["exec", "--cleanenv"]
+    assert shown[:3] == ["exec", "--cleanenv", "--no-eval"]
     assert [word for word in shown if not word.startswith("APPTAINERENV_")][-4:] == [
         "my image.sif", "python", "-c", "print('a b')",
     ]  # fmt: skip
@@ -408,9 +424,29 @@ def test_only_named_variables_come_in(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("runtime", ["docker", "podman"])
 def test_docker_and_podman_get_names_not_values(runtime: str) -> None:
-    words = command_prefix(with_container(runtime), gpus=False, binds=[], environment_names=["OURS"], user=(1000, 100))
-    assert {"--env=OURS", "--env=NCCL_DEBUG", "--env=SLURM_PROCID", "--rm", "--init"} <= set(words)
+    words = prefix(with_container(runtime), names=["OURS"])
+    assert {"--env=OURS", "--env=NCCL_DEBUG", "--env=SLURM_PROCID", "--env=TMPDIR", "--rm", "--pid=host"} <= set(words)
     assert ("--user=1000:100" in words) == (runtime == "docker")
+    assert ("--userns=keep-id" in words) == (runtime == "podman")
+
+
+def test_tmpdir_of_the_host_comes_in_only_where_the_profile_says_which_disk_that_is() -> None:
+    profile = cluster("executor: slurm\ncontainer: {runtime: podman, image: x}")
+    assert "--env=TMPDIR" not in prefix(profile)
+    assert "--env=XDG_CACHE_HOME" in prefix(profile)
+
+
+@pytest.mark.parametrize("runtime", ["docker", "podman"])
+def test_the_client_tells_its_number_and_stays_that_process(tmp_path: Path, runtime: str) -> None:
+    """A task in its container looks whether that process is still there."""
+    stand_in = tmp_path / runtime
+    stand_in.write_text('#!/bin/sh\necho "$$ $URBANVLM_CLIENT"\n')
+    stand_in.chmod(0o755)
+    process = subprocess.Popen(
+        prefix(with_container(runtime)),
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.communicate(timeout=30)[0].split() == [str(process.pid)] * 2
 
 
 def test_a_disk_that_no_container_could_see_is_refused() -> None:

@@ -98,12 +98,14 @@ def slurm_plan(**facts: object) -> Plan:
         ("fine-tune-llava", "slurm-example", ()),
         ("fine-tune-llava-two-nodes", "h100", ("resources.nodes=2", "train.gradient_accumulation_steps=1")),
         ("fine-tune-llava-pyxis", "pyxis", ()),
+        ("fine-tune-llava-apptainer", "apptainer", ()),
     ],
 )
 def test_sbatch_text_is_golden(
     monkeypatch: pytest.MonkeyPatch, golden: str, cluster: str, overrides: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr("sys.executable", "/opt/venv/bin/python")
+    monkeypatch.setenv("HF_HUB_CACHE", "/shared/hub")
     monkeypatch.chdir(ROOT)
     experiment = load_experiment(ROOT / "experiments" / "fine-tune-llava.yaml", overrides)
     plan = make_plan(experiment, load_cluster(str(CLUSTERS / f"{cluster}.yaml")))

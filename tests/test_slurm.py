@@ -42,7 +42,7 @@ HOSTILE = 'it\'s "bäd" $(touch owned) `touch owned` 100% %j; touch owned'
 PATIENCE_SECONDS = 700.0
 LOOK_EVERY_SECONDS = 0.3
 ASK_EVERY_SECONDS = 3.0
-NEEDED = ("slurm", "urbanvlm", "experiments")
+NEEDED = ("slurm", "urbanvlm", "experiments", "containers")
 
 SLOW = """
 import os
@@ -65,7 +65,7 @@ Progress.update = _slowly
 def checkout(folder: Path, **additions: str) -> Path:
     """A copy of the project to submit from; `additions`: module with __ for each slash -> text for its end."""
     for name in NEEDED:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "images"))
     for module, text in additions.items():
         with (folder / f"{module.replace('__', '/')}.py").open("a", encoding="utf-8") as file:
             file.write(text)
@@ -470,6 +470,48 @@ def test_a_run_whose_network_was_cut_ends_as_an_undisturbed_one(
     case = play(Scenario(TRAIN, cut), Case(slurm_network, slow, tmp_path / "runs"), undisturbed)
     assert case.result() == undisturbed.result()
     assert [start.progress > 0 for start in read_starts(case.run, case.stage(TRAIN))] == [False, True]
+
+
+# In a container: it holds what the virtual environment holds, so the results are the same to the last byte
+
+
+@pytest.mark.container
+@pytest.mark.timeout(1500)  # the first to ask for the container image waits until it is built
+def test_a_run_in_a_container_is_preempted_and_ends_as_an_undisturbed_one(
+    wide_cluster: DevCluster, undisturbed: Case, apptainer_image: Path, slow: Path, tmp_path: Path
+) -> None:
+    container = {"runtime": "apptainer", "image": str(apptainer_image)}
+    case = Case(wide_cluster, slow, tmp_path / "runs", profile={**LOW, "container": container})
+    case.copy(undisturbed, "synthesize", "evaluate-blip2-before")
+    pace = case.run.path / "pace"
+    pace.write_text("0.8")
+    case.submit()
+    # Where Apptainer mounts without root, as here, Slurm's own signal takes the container's files away: work since the
+    # last checkpoint is done again, and no more. What the batch script is told costs nothing.
+    case.at_work(TRAIN)
+    preempt(case, TRAIN)
+    case.wait_until(lambda: case.was_restarted(TRAIN), "it is not started again")
+    pace.write_text("3")
+    case.at_work(TRAIN, done=5)
+    batch_usr2(case, TRAIN)
+    case.wait_until(lambda: case.starts(TRAIN) == 3, "it is not started again")
+    case.at_work(EVALUATE)
+    preempt(case, EVALUATE)
+    pace.unlink()
+    case.finish()
+    case.wait_for_the_end()
+
+    assert case.result() == undisturbed.result()
+    first, second, third = read_starts(case.run, case.stage(TRAIN))
+    assert first.progress == 0 < second.progress and third.progress > second.progress
+    starts = [start for start in read_starts(case.run, case.stage(EVALUATE)) if start.element == 0]
+    assert len(starts) > 1 and starts[1].progress > 0, "it began anew"
+    states = case.run.train("blip2").glob("checkpoints/step-*/state.json")
+    assert {json.loads(state.read_text())["world_size"] for state in states} == {2}
+    # Who had it started again was the batch script: the container image knows no Slurm.
+    inside = ["apptainer", "exec", str(apptainer_image), "sh", "-c", "command -v python3 srun scontrol"]
+    found = subprocess.run(inside, capture_output=True, text=True, timeout=60, check=False)
+    assert found.stdout.splitlines() == ["/opt/urbanvlm/bin/python3"], found.stderr
 
 
 # Failing: once, with the reason, and nothing waits for it any more
