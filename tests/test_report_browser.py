@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from report_support import MODELS, make_run, score
 
 from urbanvlm.report import make_report
@@ -150,7 +151,8 @@ def test_filters_show_what_they_say(run: RunFolder, opened: Open) -> None:
     assert all(text.startswith("count") for text in visit.page.locator(".card .kind").all_inner_texts())
 
     visit.page.click("button[type=reset]")
-    visit.page.wait_for_function("document.querySelectorAll('.card').length === 24")
+    # Not wait_for_function: where it has to look twice, it evaluates text in the page, which the page's policy forbids.
+    expect(visit.page.locator(".card")).to_have_count(24)
     assert visit.page.input_value("#gallery-model") == ""
 
 
@@ -194,7 +196,10 @@ def test_search_finds_text_and_says_when_there_is_none(run: RunFolder, opened: O
 def test_every_card_has_its_picture(run: RunFolder, opened: Open) -> None:
     visit = opened(run.page)
     loaded = "[...document.querySelectorAll('.card img')].filter((i) => i.complete && i.naturalWidth > 8).length"
-    visit.page.wait_for_function(f"{loaded} === 24")
+    deadline = time.monotonic() + 10
+    while visit.page.evaluate(loaded) != 24 and time.monotonic() < deadline:
+        visit.page.wait_for_timeout(50)
+    assert visit.page.evaluate(loaded) == 24
 
 
 def test_a_panel_is_chosen(run: RunFolder, opened: Open) -> None:
