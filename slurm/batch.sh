@@ -92,14 +92,16 @@ hear() {
 # Before a command, on its node: the job's own folder on the node's disk, and signals that are ignored until Python hears
 # them, so that none kills a task that is still importing.
 # shellcheck disable=SC2016
-start='trap "" USR2 TERM; [[ -z ${TMPDIR-} ]] || mkdir -p "$TMPDIR"; exec "$@"'
+start='trap "" USR2 TERM; [[ -z ${TMPDIR-} ]] || mkdir -p "$TMPDIR"; '
+# shellcheck disable=SC2016
 if [[ $runtime == apptainer ]]; then
     # Slurm warns of preemption with a signal to every process. Where Apptainer mounts without root, that ends its
     # squashfuse, and tasks then die of a bus error, for want of their own files: it is no fault of theirs.
-    # shellcheck disable=SC2016
-    start='trap "" USR2 TERM; [[ -z ${TMPDIR-} ]] || mkdir -p "$TMPDIR"; "$@"; code=$?
+    start+='"$@"; code=$?
         ((code != 135)) || echo "the container lost its files" > "$URBANVLM_ATTEMPT/lost-$SLURM_PROCID"
         exit "$code"'
+else
+    start+='exec "$@"'
 fi
 
 # step [OPTION OF SRUN…] -- COMMAND…: starts it in the background, as srun_pid; `within` may hold a command before srun.

@@ -10,12 +10,10 @@ import sys
 from slurm.binds import cache_of_models
 from slurm.cluster import Bind, Cluster
 from slurm.container import command_prefix
-from slurm.image import settle
-from slurm.plan import JobSpec, Plan
-from slurm.snapshot import CHECKOUT
+from slurm.image import settle_cluster
 from slurm.submit import gpus_here
+from urbanvlm.checkout import ROOT
 from urbanvlm.errors import UserError
-from urbanvlm.stages import Stage
 
 
 def doctor(cluster: Cluster, *, as_json: bool) -> int:
@@ -24,8 +22,8 @@ def doctor(cluster: Cluster, *, as_json: bool) -> int:
         what = "pyxis starts a container inside a job only"
         raise UserError(f"cluster {cluster.name}", what, f"make preflight CLUSTER={cluster.called}")
     gpus = bool(gpus_here())
-    ((plan,), _) = settle([Plan("doctor", cluster, (_job(gpus),))])
-    cluster, container = plan.cluster, plan.cluster.container
+    cluster, _ = settle_cluster(cluster, gpus=gpus)
+    container = cluster.container
     hub = cache_of_models(cluster)
     variables = {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1", **cluster.environment}
     command = ["-m", "urbanvlm", "doctor", *(["--json"] if as_json else [])]
@@ -35,7 +33,7 @@ def doctor(cluster: Cluster, *, as_json: bool) -> int:
     if shutil.which(container.runtime) is None:
         what = f"{container.runtime} is not on this machine"
         raise UserError(f"cluster {cluster.name}", what, "make doctor on a machine that has it, or make preflight")
-    code = str(CHECKOUT)
+    code = str(ROOT)
     binds = [Bind(code, code, read_only=True), *([Bind(str(hub), str(hub), read_only=True)] if hub.is_dir() else [])]
     prefix = command_prefix(
         cluster,
@@ -50,21 +48,3 @@ def doctor(cluster: Cluster, *, as_json: bool) -> int:
         what = f"{container.runtime} could not start python3 in it (exit code {done}), see above"
         raise UserError(f"container image {container.image}", what, "build or copy it anew: make image")
     return done
-
-
-def _job(gpus: bool) -> JobSpec:
-    """Any job, which has GPUs if this machine has."""
-    return JobSpec(
-        stage=Stage("preflight"),
-        nodes=1,
-        tasks_per_node=1,
-        gpus_per_task=int(gpus),
-        cpus_per_task=1,
-        memory_gb=1,
-        timeout_minutes=1,
-        needs=(),
-        parts=1,
-        elements=None,
-        at_once=1,
-        writes=(),
-    )

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from slurm.binds import check_binds
 from slurm.cluster import Cluster
 from slurm.plan import Plan
-from slurm.snapshot import CHECKOUT
+from urbanvlm.checkout import ROOT
 from urbanvlm.errors import UserError
 from urbanvlm.locks import FLAVOURS, check_lock, code_locks
 
@@ -42,14 +42,19 @@ class Seen:
 
 
 def settle(plans: Sequence[Plan]) -> tuple[list[Plan], list[str]]:
-    """The plans with the runtime and the container image that their jobs get, and what one should know of it.
-
-    All are for one cluster. Raises UserError where no job could start in it, with the command that mends it.
-    """
-    cluster = plans[0].cluster
-    if cluster.container is None:
-        return list(plans), []
+    """The plans, all for one cluster, with what `settle_cluster` says of it. Raises UserError."""
     gpus = any(job.gpus_per_task for plan in plans for job in plan.jobs)
+    cluster, remarks = settle_cluster(plans[0].cluster, gpus=gpus)
+    return [replace(plan, cluster=cluster) for plan in plans], remarks
+
+
+def settle_cluster(cluster: Cluster, *, gpus: bool) -> tuple[Cluster, list[str]]:
+    """The cluster with the runtime and the container image that its jobs get, and what one should know of it.
+
+    Raises UserError where no job could start in it, with the command that mends it.
+    """
+    if cluster.container is None:
+        return cluster, []
     check_binds(cluster)
     runtime, note = _runtime(cluster)
     image, seen = _image(cluster, runtime, gpus)
@@ -61,8 +66,7 @@ def settle(plans: Sequence[Plan]) -> tuple[list[Plan], list[str]]:
     else:
         remarks.append(f"container image {image}: {seen.why}; each job looks whether it fits the code when it starts")
     container = cluster.container.model_copy(update={"runtime": runtime, "image": image})
-    settled = cluster.model_copy(update={"container": container})
-    return [Plan(plan.run_id, settled, plan.jobs, plan.reads) for plan in plans], remarks
+    return cluster.model_copy(update={"container": container}), remarks
 
 
 def check_facts(facts: dict[str, str], where: str, *, gpus: bool) -> None:
@@ -84,7 +88,7 @@ def own_image(runtime: str, flavour: str, lock: str, folder: Path) -> str:
 
 def images_folder() -> Path:
     """Where `make image` puts files."""
-    return Path(os.environ.get("URBANVLM_IMAGES") or CHECKOUT / "containers" / "images").absolute()
+    return Path(os.environ.get("URBANVLM_IMAGES") or ROOT / "containers" / "images").absolute()
 
 
 def read_facts(runtime: str, text: str) -> dict[str, str]:

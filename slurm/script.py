@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from submitit.slurm.slurm import _make_sbatch_string
 
 from slurm.binds import binds_of, cache_of_models
-from slurm.cluster import Cluster
+from slurm.cluster import Bind, Cluster
 from slurm.container import HOST_PYTHON, cache_folders, command_prefix, srun_options
 from slurm.plan import JobSpec, Plan
 from urbanvlm.errors import UserError
@@ -73,16 +73,16 @@ def environment(plan: Plan, job: JobSpec) -> dict[str, str]:
 
 def task_command(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path) -> list[str]:
     """The command of every task but for its part of the work, in the cluster's container if there is one."""
-    return [*_interpreter(plan, job, run, snapshot), "slurm.job", str(run.path), job.name]
+    return _task(_interpreter(plan, job, snapshot, _binds(plan, job, run, snapshot)), job, run)
 
 
 def _command(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_seconds: int) -> str:
     """What batch.sh needs to know, then batch.sh."""
     cluster = plan.cluster
-    python = _interpreter(plan, job, run, snapshot)
+    binds = _binds(plan, job, run, snapshot)
+    python = _interpreter(plan, job, snapshot, binds)
     checks = job.nodes > 1 or job.stage.kind == "preflight"
     names = list(environment(plan, job))
-    binds = binds_of(plan, job, run, snapshot) if cluster.container is not None else []
     values: Mapping[str, str | list[str]] = {
         "job_folder": str(run.jobs / job.name),
         "exclude": ",".join(cluster.exclude),
@@ -93,7 +93,7 @@ def _command(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_seco
         "srun_options": srun_options(cluster, binds=binds, environment_names=names, folder=str(Path.cwd())),
         "check": [*python, *CHECK, f"--gpus={job.gpus_per_node}"] if checks else [],
         "verdict": [*python, *VERDICT] if checks else [],
-        "work": _work(plan, job, run, snapshot),
+        "work": _work(job, run, python),
     }
     lines = [
         f"{name}=({shlex.join(value)})" if isinstance(value, list) else f"{name}={shlex.quote(value)}"
@@ -104,22 +104,31 @@ def _command(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_seco
     return "\n".join([*lines, f"source {shlex.quote(str(snapshot / 'slurm' / 'batch.sh'))}"])
 
 
-def _work(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path) -> list[str]:
+def _work(job: JobSpec, run: RunFolder, python: Sequence[str]) -> list[str]:
     if job.stage.kind == "preflight":
         return []
     if job.stage.kind == "compare":
-        return [*_interpreter(plan, job, run, snapshot), "slurm", "compare", str(run.path)]
-    return task_command(plan, job, run, snapshot)
+        return [*python, "slurm", "compare", str(run.path)]
+    return _task(python, job, run)
 
 
-def _interpreter(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path) -> list[str]:
+def _task(python: Sequence[str], job: JobSpec, run: RunFolder) -> list[str]:
+    return [*python, "slurm.job", str(run.path), job.name]
+
+
+def _binds(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path) -> list[Bind]:
+    """It looks at the disk, so once a job; without a container there is nothing to bind."""
+    return [] if plan.cluster.container is None else binds_of(plan, job, run, snapshot)
+
+
+def _interpreter(plan: Plan, job: JobSpec, snapshot: Path, binds: Sequence[Bind]) -> list[str]:
     """What runs a module of the snapshot: this Python, or the one of the cluster's container."""
     if plan.cluster.container is None:
         return [sys.executable, "-u", str(snapshot)]
     prefix = command_prefix(
         plan.cluster,
         gpus=job.gpus_per_task > 0,
-        binds=binds_of(plan, job, run, snapshot),
+        binds=binds,
         environment_names=list(environment(plan, job)),
         folder=str(Path.cwd()),
         user=(os.getuid(), os.getgid()),

@@ -6,24 +6,19 @@ import hashlib
 import json
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from urbanvlm.checkout import ROOT, git
 from urbanvlm.locks import LOCKS_FILE, known_locks
+from urbanvlm.packages import CORE, installed_version
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGES = ("slurm", "urbanvlm")
-PINNED = (
-    *("torch", "transformers", "peft", "deepspeed", "accelerate", "tokenizers", "safetensors"),
-    *("submitit", "numpy", "pillow", "pydantic"),
-)
 LAUNCHER = '''"""Runs a module of this copy, wherever it is called from: `python THIS_FOLDER MODULE ARGUMENTS`."""
 
 import runpy
@@ -50,7 +45,7 @@ def take_snapshot(run: RunFolder) -> Path:
     copy.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=copy.parent) as making:
         for source in sources:
-            target = Path(making) / "copy" / source.relative_to(CHECKOUT)
+            target = Path(making) / "copy" / source.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
         (Path(making) / "copy" / "__main__.py").write_text(LAUNCHER, encoding="utf-8")
@@ -69,7 +64,7 @@ def _sources() -> list[Path]:
     return sorted(
         path
         for package in PACKAGES
-        for path in (CHECKOUT / package).rglob("*")
+        for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     )
 
@@ -78,35 +73,17 @@ def _digest(sources: list[Path], locks: str) -> str:
     digest = hashlib.sha256(locks.encode())
     for source in sources:
         content = source.read_bytes()
-        digest.update(f"{source.relative_to(CHECKOUT)}\0{len(content)}\0".encode() + content)
+        digest.update(f"{source.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:12]
 
 
 def _facts() -> dict[str, Any]:
-    changed = _git("status", "--porcelain", "--", *PACKAGES)
+    changed = git("status", "--porcelain", "--", *PACKAGES)
     return {
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": git("rev-parse", "HEAD"),
         "changed": changed.splitlines() if changed is not None else None,
         "taken": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "python": platform.python_version(),
         "interpreter": sys.executable,
-        "packages": {name: _version(name) for name in PINNED},
+        "packages": {name: installed_version(name) for name in CORE},
     }
-
-
-def _git(*arguments: str) -> str | None:
-    """What git prints, or None where the code is not in a repository or git is not there."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.rstrip("\n")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -17,8 +17,9 @@ from typing import Any
 
 import urbanvlm
 from urbanvlm import packages
+from urbanvlm.checkout import ROOT, git
 from urbanvlm.errors import UserError
-from urbanvlm.locks import LOCKS_FILE, ROOT, check_image, code_locks, has_lock_files, image_facts, known_locks
+from urbanvlm.locks import LOCKS_FILE, check_image, has_lock_files, image_facts, known_locks
 from urbanvlm.models.hub import cache_folder
 from urbanvlm.packages import CORE, Package
 
@@ -123,8 +124,8 @@ def _commit() -> dict[str, Any]:
         return {"snapshot": ROOT.name, "commit": taken.get("commit"), "changed": bool(taken.get("changed"))}
     if not (ROOT / ".git").exists():
         return {"commit": None, "changed": False}
-    changed = _git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": _git("rev-parse", "HEAD") or _head(ROOT / ".git"), "changed": bool(changed)}
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": git("rev-parse", "HEAD") or _head(ROOT / ".git"), "changed": bool(changed)}
 
 
 def _head(git: Path) -> str | None:
@@ -136,22 +137,10 @@ def _head(git: Path) -> str | None:
         return None
 
 
-def _git(*arguments: str) -> str | None:
-    """What git prints; None where there is no git, or it will not look at somebody else's folder."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
 def _image_findings(image: dict[str, str] | None) -> Iterator[Finding]:
     if image is None:
         return
     try:
-        code_locks()
         check_image()
     except UserError as error:
         where, _, rest = str(error).partition(": ")

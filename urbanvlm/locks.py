@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
+from urbanvlm.checkout import ROOT
 from urbanvlm.errors import UserError
 
 FLAVOURS = ("cpu", "cuda")
 """builds of torch"""
-ROOT = Path(__file__).resolve().parent.parent
-"""where the packages lie: a checkout, a run's code snapshot, or site-packages"""
 LOCKS_FILE = "locks.json"
 """of a code snapshot, which has the locks' hashes and not the locks"""
 IMAGE_VARIABLE = "URBANVLM_IMAGE"

@@ -50,7 +50,7 @@ class Package:
 
 def torch_flavour() -> str:
     """Which locks were installed. torch itself may be somebody else's; what comes with the CUDA build alone is not."""
-    return "cpu" if _version("triton") is None else "cuda"
+    return "cpu" if installed_version("triton") is None else "cuda"
 
 
 def locked_versions(root: Path, flavour: str) -> dict[str, str]:
@@ -71,7 +71,7 @@ def locked_versions(root: Path, flavour: str) -> dict[str, str]:
 
 def look_at(names: Sequence[str], locked: dict[str, str]) -> list[Package]:
     """Each as it is found, in the order of the names."""
-    return [Package(name, _version(name), locked.get(name), _place(name)) for name in names]
+    return [Package(name, installed_version(name), locked.get(name), _place(name)) for name in names]
 
 
 def hidden_in_home(names: Sequence[str]) -> list[str]:
@@ -117,7 +117,7 @@ def _text_in(package: str, file: str) -> str:
     return ""
 
 
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
