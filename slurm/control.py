@@ -44,14 +44,15 @@ def requeue(run: RunFolder, profile: str = "") -> Iterator[str]:
     """Have Slurm end and start again what runs, and submit what has ended without its result; says what it does.
 
     `profile` is the cluster to submit to, the one of the last submission if not given. Raises UserError where Slurm
-    cannot be asked, or the run was never submitted to it.
+    cannot be asked, or the run was never submitted to it, or a job that is at its end does not leave its nodes.
     """
+    alive = queue.settled(record.ids_to_ask for record in _records(run))
+    # Only now: what has left the queue meanwhile may have left its result.
     records = _records(run)
     if all(record.done for record in records):
         yield f"{run.id} is finished"
         return
     last = _last_profile(run, records)
-    alive = queue.jobs(one for record in records for one in record.ids_to_ask)
     gone = [record for record in records if not record.done and not any(one in alive for one in record.ids)]
     # Before anything is done: a profile that is no longer there is to leave all as it is.
     plan, remarks = _plan(run, load_cluster(profile or last)) if gone else (None, [])

@@ -18,6 +18,8 @@ QUERY_SECONDS = 15.0
 SACCT_SECONDS = 5.0
 SUBMIT_SECONDS = 60.0
 """sbatch gets longer: whoever kills it may leave a job behind whose id nobody knows"""
+ENDING_SECONDS = 90.0
+"""How long a job at its end gets to leave its nodes; Slurm kills its processes after KillWait, commonly 30 s."""
 
 WIDTHS = {
     "JobArrayID": 1024,
@@ -157,6 +159,30 @@ def jobs(ids: Iterable[str]) -> dict[str, QueuedJob]:
     """
     wanted = set(ids)
     return _queued(_squeue(wanted), wanted)
+
+
+def settled(wanted: Iterable[Sequence[str]]) -> dict[str, QueuedJob]:
+    """`jobs` of the asked ones, each given as its elements, when no job is on its way out with all that is left of it.
+
+    A job that was cancelled is COMPLETING until its processes are gone, and so is one that was put back into the queue:
+    only then it shows which. Raises UserError where that takes too long, or Slurm does not answer.
+    """
+    elements = [tuple(ids) for ids in wanted]
+    deadline = time.monotonic() + ENDING_SECONDS
+    while True:
+        found = jobs(one for ids in elements for one in ids)
+        left = [[found[one] for one in ids if one in found] for ids in elements]
+        ending = [alive for alive in left if alive and all(job.state == "COMPLETING" for job in alive)]
+        if not ending:
+            return found
+        if time.monotonic() > deadline:
+            job = ending[0][0]
+            raise UserError(
+                f"job {job.job_id}",
+                f"is still ending on {job.nodes or 'its nodes'}",
+                "try again when squeue shows it gone",
+            )
+        time.sleep(1.0)
 
 
 def ended(ids: Iterable[str]) -> dict[str, EndedJob]:

@@ -47,8 +47,9 @@ def submit_to_slurm(plan: Plan, experiment: Experiment, run: RunFolder) -> Itera
     The caller holds the run's lock. Raises UserError where Slurm refuses a job; those submitted before stay.
     """
     snapshot = prepare(experiment, run)
+    queued = in_queue((run, job.name) for job in plan.jobs if not is_done(run, experiment, job.stage))
+    # Only now: what has left the queue meanwhile may have left its result.
     done = {job.name for job in plan.jobs if is_done(run, experiment, job.stage)}
-    queued = in_queue((run, job.name) for job in plan.jobs if job.name not in done)
     waiting: dict[str, str] = {}
     for job in plan.jobs:
         if job.name in done:
@@ -77,10 +78,13 @@ class InQueue:
 
 
 def in_queue(jobs: Iterable[tuple[RunFolder, str]]) -> dict[tuple[RunFolder, str], InQueue]:
-    """Of some jobs (run, name) those in the queue. Slurm is asked once; raises UserError if it does not answer."""
+    """Of some jobs (run, name) those in the queue, when none is on its way out any more.
+
+    Slurm is asked about all at once. Raises UserError if it does not answer, or a job does not get to its end.
+    """
     submissions = {(run, name): read_submission(run, name) for run, name in jobs}
     known = {place: submission for place, submission in submissions.items() if submission is not None}
-    alive = queue.jobs(one for submission in known.values() for one in queue_ids(submission))
+    alive = queue.settled(queue_ids(submission) for submission in known.values())
     states = {place: frozenset(alive[i].state for i in queue_ids(known[place]) if i in alive) for place in known}
     return {place: InQueue(known[place], found) for place, found in states.items() if found}
 

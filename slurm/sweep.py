@@ -204,8 +204,9 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
             run.create()
             stack.enter_context(hold(run.lock, f"submit {sweep.id}"))
         places = [(k, job) for k, plan in enumerate(plans) for job in plan.jobs]
+        found = in_queue((runs[k], job.name) for k, job in places if not is_done(runs[k], experiments[k], job.stage))
+        # Only now: what has left the queue meanwhile may have left its result.
         done = {(k, job.name) for k, job in places if is_done(runs[k], experiments[k], job.stage)}
-        found = in_queue((runs[k], job.name) for k, job in places if (k, job.name) not in done)
         queued = {(runs.index(run), name): waited_for(job.submission) for (run, name), job in found.items()}
         merged = merge_plans(plans, done, queued)
         snapshots = {k: prepare(experiments[k], runs[k]) for k in sorted({k for one in merged for k in one.points})}

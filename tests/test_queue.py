@@ -13,7 +13,7 @@ import pytest
 from slurm_support import DevCluster
 
 from slurm import queue
-from slurm.queue import WIDTHS, EndedJob, parse_sacct, parse_squeue
+from slurm.queue import WIDTHS, EndedJob, QueuedJob, parse_sacct, parse_squeue
 from slurm.submission import Submission, queue_ids, read_submission, write_submission
 from urbanvlm.errors import UserError
 from urbanvlm.run_folder import RunFolder
@@ -126,6 +126,23 @@ def test_a_client_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
         queue.jobs(["1"])
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "bin" / "squeue.pid").read_text()), 0)
+
+
+def test_what_is_at_its_end_is_waited_for_until_it_shows_what_becomes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An array of which some elements still run is in the queue, whatever others are doing."""
+
+    def seen(**states: str) -> dict[str, QueuedJob]:
+        return {one[1:]: QueuedJob(one[1:], state, "", 0, None, None, "n1") for one, state in states.items()}
+
+    answers = iter([seen(_1="COMPLETING", _2_0="COMPLETING", _2_1="RUNNING"), seen(_1="PENDING", _2_1="COMPLETING")])
+    last = seen(_1="PENDING")
+    monkeypatch.setattr(queue, "jobs", lambda ids: next(answers, last) if set(ids) else {})
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    assert queue.settled([("1",), ("2_0", "2_1")]) == last
+    last = seen(_1="COMPLETING")
+    monkeypatch.setattr(queue, "ENDING_SECONDS", -1.0)
+    with pytest.raises(UserError, match="job 1: is still ending on n1; try again when"):
+        queue.settled([("1",)])
 
 
 def test_a_configuration_that_is_not_there_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from slurm.__main__ import main
 from slurm.attempts import attempts_of, newest_logs
 from slurm.queue import EndedJob, QueuedJob
 from slurm.status import JobStatus, Queue, RunStatus, job_statuses, record_of
-from slurm.submission import Submission, write_submission
+from slurm.submission import Submission, read_submission, write_submission
 from slurm.table import jobs_table, runs_table
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import load_experiment
@@ -525,3 +525,26 @@ def test_cancel_and_requeue_on_a_real_slurm(
     assert "nothing of" in capsys.readouterr().out
     assert main(["status", str(run.path)]) == 0
     assert "cancelled" in capsys.readouterr().out
+
+
+@pytest.mark.slurm
+def test_requeue_at_once_after_cancel_begins_all_anew(
+    run: RunFolder, slurm_cluster: DevCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was cancelled is still there while its processes end, and nothing may be put behind it."""
+    script = tmp_path / "job.sh"
+    script.write_text(f"#!/bin/bash\ntrap '' TERM\ntouch '{tmp_path}/deaf'\nwhile true; do sleep 0.2; done\n")
+    first = slurm_cluster.sbatch("--output=/dev/null", "--mem=100", script)
+    after = slurm_cluster.sbatch("--output=/dev/null", "--mem=100", f"--dependency=afterok:{first}", script)
+    submit(run, SYNTHESIZE, first, submitted=time.time())
+    submit(run, TRAIN, after, submitted=time.time())
+    slurm_cluster.wait_until((tmp_path / "deaf").exists)
+    profile = tmp_path / "alpha.yaml"
+    profile.write_text("executor: slurm\npartition: main\nsbatch: {hold: true}\n")
+    assert main(["cancel", str(run.path)]) == 0
+    assert main(["requeue", str(run.path), "--cluster", str(profile)]) == 0
+    assert capsys.readouterr().out.count(": submitted as") == len(JOBS)
+    (again, train) = (read_submission(run, job) for job in (SYNTHESIZE, TRAIN))
+    assert again is not None and train is not None and again.job_id != first
+    (words,) = slurm_cluster.squeue(train.job_id, "%E")
+    assert again.job_id in words
