@@ -127,12 +127,29 @@ def _plan(options: argparse.Namespace, console: Console) -> int:
     sweep, plans = _load(options)
     if sweep.axes:
         _show_sweep(sweep, plans, console)
+        _show_prompts(sweep, console)
         return 0
     experiment, plan, run = sweep.points[0].experiment, plans[0], RunFolder.of(sweep.points[0].experiment)
     _show(plan, experiment, run, console)
+    _show_prompts(sweep, console)
     if plan.cluster.executor == "slurm":
         _show_scripts(plan, run, console)
     return 0
+
+
+def _show_prompts(sweep: Sweep, console: Console) -> None:
+    """One whole prompt of each subtype, of all runs together."""
+    from urbanvlm.samples import planned_samples
+
+    experiments = [point.experiment for point in sweep.points]
+    found = dict.fromkeys(sample for one in experiments for sample in planned_samples(one, RunFolder.of(one)))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("family", "asked", "whole prompt, as the model gets it"):
+        table.add_column(column, overflow="fold")
+    for sample in found:
+        table.add_row(sample.family, sample.asked, escape(sample.in_a_line))
+    console.print()
+    console.print(table)
 
 
 def _show_scripts(plan: Plan, run: RunFolder, console: Console) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from dataset_support import many_metadata
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from urbanvlm.dataset.rules import RULES, drafts
 from urbanvlm.dataset.shards import batches, shard_of
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
+from urbanvlm.models.registry import FAMILIES
 from urbanvlm.records import Example
 
 EXAMPLE = Example(
@@ -124,6 +126,49 @@ def test_a_prompts_file_that_is_wrong(tmp_path: Path, text: str, words: str) -> 
     with pytest.raises(UserError, match=words) as error:
         load_prompts(path)
     assert str(path) in str(error.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("defualt: x\nsubtypes: {cuont: y, count: 3}\n")
+    with pytest.raises(UserError) as error:
+        load_prompts(path)
+    for word in ("did you mean default", "default: is missing", "chain_of_thought: is missing", "did you mean count"):
+        assert word in str(error.value)
+    assert "subtypes.count: must be text" in str(error.value) and "docs/prompts.md" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "placeholder", ["{question}", "{}", "{{ Question }}", "%s", "%(question)s", "$question", "<image>", "[QUESTION]"]
+)
+@pytest.mark.parametrize("key", ["default", "chain_of_thought", "subtypes.count"])
+def test_a_placeholder_is_refused_with_how_a_prompt_is_made(tmp_path: Path, placeholder: str, key: str) -> None:
+    tree = {"default": "x", "chain_of_thought": "y", "subtypes": {"count": "z"}}
+    parent = tree["subtypes"] if "." in key else tree
+    assert isinstance(parent, dict)
+    parent[key.rpartition(".")[2]] = f"{placeholder} Answer briefly."
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    with pytest.raises(UserError, match="a prompt is the question, then this text") as error:
+        load_prompts(path)
+    assert f"{key}: holds {placeholder}" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ['Write {"answer": 3}.', "In %, such as 50 % sky.", "Less than 5 $ [1-9] <10>"])
+def test_braces_of_no_placeholder_are_kept(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump({"default": text, "chain_of_thought": "y"}))
+    assert load_prompts(path).default == text
+
+
+def test_the_documented_file_is_one_and_its_prompts_are_as_documented(tmp_path: Path) -> None:
+    document = (Path(__file__).parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
+    path = tmp_path / "p.yaml"
+    path.write_text(document.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    text = load_prompts(path).render(replace(EXAMPLE, question="How many cars are there?", subtype="count"), False)
+    for family, entry in FAMILIES.items():
+        whole = entry.whole_prompt(text).replace("\n", "\\n")
+        assert any(f"`{family}`" in line and f"`{whole}`" in line for line in document.splitlines())
 
 
 def test_no_prompts_file(tmp_path: Path) -> None:

@@ -57,6 +57,12 @@ def test_every_link_leads_to_a_file_and_every_picture_is_linked(finished: RunFol
     assert pictures == {"scores-f1", "scores-mae", "gains", "training", "scenes"}
 
 
+def test_the_report_shows_a_whole_prompt_of_each_subtype(finished: RunFolder) -> None:
+    for file in (finished.report, finished.page):
+        text = file.read_text(encoding="utf-8")
+        assert "Question: How many cars can you see? Answer with a number. Answer:" in text
+
+
 def test_pictures_are_pictures_and_nothing_temporary_stays(finished: RunFolder) -> None:
     run = finished
     for path in (run.path / "report").glob("*.png"):

@@ -240,7 +240,7 @@ class Evaluate(Part):
     batch_size: Positive = Field(16, description="examples generated together")
     shards: Positive = Field(1, description="parts of the test split; each is one process without collectives")
     max_new_tokens: Positive = Field(16, description="longest answer; a chain of thought needs about 256")
-    prompts: str | None = Field(None, description="YAML of prompts per subtype; the shipped ones if not given")
+    prompts: str | None = Field(None, description="YAML of what stands after a question; the shipped one if not given")
     profile: Literal["strict", "paper"] = Field(
         "strict", description="how text becomes an answer and scores: strict, or paper as the published scorer does"
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,17 @@ from urbanvlm.records import Example
 
 SHIPPED = Path(__file__).with_name("prompts.yaml")
 _KEYS = ("chain_of_thought", "default", "subtypes")
+_DOCUMENT = "docs/prompts.md shows a whole file"
+_PUT_TOGETHER = "a prompt is the question, then this text, and picture and turns are put around it"
+_NAMES = "question|prompt|image|picture|options|answer|subtype|object"
+PLACEHOLDER = re.compile(
+    r"\{+\s*[\w.:!]*\s*\}+"  # {question}, {}, {{ question }}
+    r"|%\(\w+\)s|%s\b"
+    r"|\$\{?[A-Za-z_]\w*\}?"
+    rf"|<\s*(?:{_NAMES})\s*>|\[\s*(?:{_NAMES})\s*\]",
+    re.IGNORECASE,
+)
+"""What other programs would fill in; a model would read it as it stands. `<image>` is LLaVA's token for the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,7 @@ def prompt_hash(text: str) -> str:
 
 
 def load_prompts(path: Path | None) -> Prompts:
-    """The prompts of a YAML file, or the shipped ones. Raises UserError naming the key that is wrong."""
+    """The prompts of a YAML file, or the shipped ones. Raises UserError naming every key that is wrong."""
     file = path or SHIPPED
     try:
         tree = parse_yaml(file.read_text(encoding="utf-8"), file)
@@ -70,29 +82,32 @@ def load_prompts(path: Path | None) -> Prompts:
     except OSError as error:
         raise UserError(file, f"cannot be read ({error.strerror})", "evaluate.prompts takes a YAML file") from None
     if not isinstance(tree, dict):
-        raise UserError(file, "is not a mapping of keys", f"known: {', '.join(_KEYS)}")
-    _refuse_unknown(tree, _KEYS, f"{file}")
+        raise UserError(file, "is not a mapping of keys", f"known: {', '.join(_KEYS)}; {_DOCUMENT}")
+    if faults := list(_faults(tree)):
+        raise UserError(file, "; ".join(faults), _DOCUMENT)
     subtypes = tree.get("subtypes") or {}
-    if not isinstance(subtypes, dict):
-        raise UserError(f"{file}: subtypes", "is not a mapping of subtypes to texts")
-    _refuse_unknown(subtypes, SUBTYPES, f"{file}: subtypes")
-    for key in ("default", "chain_of_thought"):
-        _text(tree.get(key), f"{file}: {key}")
     return Prompts(
         tree["default"].strip(),
         tree["chain_of_thought"].strip(),
-        {name: _text(value, f"{file}: subtypes.{name}") for name, value in subtypes.items()},
+        {name: text.strip() for name, text in subtypes.items()},
     )
 
 
-def _refuse_unknown(tree: Mapping[Any, Any], known: Any, where: str) -> None:
-    for key in tree:
-        if key not in known:
-            place = f"{where}.{key}" if known is SUBTYPES else f"{where}: {key}"
-            raise UserError(place, "unknown key", suggest(key, known))
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise UserError(where, "must be text" if value is not None else "is missing", "add it in quotes")
-    return value.strip()
+def _faults(tree: Mapping[Any, Any]) -> Iterator[str]:
+    """All that is wrong with the keys of a prompts file, each in words."""
+    yield from (f"{key}: unknown key; {suggest(key, _KEYS)}" for key in tree if key not in _KEYS)
+    texts = {key: tree.get(key) for key in ("default", "chain_of_thought")}
+    subtypes = tree.get("subtypes")
+    if isinstance(subtypes, dict):
+        yield from (f"subtypes.{key}: unknown key; {suggest(key, SUBTYPES)}" for key in subtypes if key not in SUBTYPES)
+        texts |= {f"subtypes.{key}": value for key, value in subtypes.items() if key in SUBTYPES}
+    elif subtypes is not None:
+        yield "subtypes: is not a mapping of subtypes to texts"
+    held = []
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            yield f"{key}: {'is missing' if value is None else 'must be text'}, add it in quotes"
+        elif found := PLACEHOLDER.search(value):
+            held.append(f"{key}: holds {found[0]}")
+    if held:
+        yield f"{', '.join(held)}, but nothing is filled in: {_PUT_TOGETHER}, so leave it out"

@@ -60,9 +60,6 @@ class Blip2(QFormerFamily):
     model_class = Blip2ForConditionalGeneration
     processor_class = Blip2Processor
 
-    def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
-        return f"Question: {prompt} Answer:"
-
     def build_tiny(self, preset: str) -> tuple[PreTrainedModel, ProcessorMixin]:
         language_model: tiny.LanguageModel = "opt" if preset == "tiny-opt" else "t5"
         tokenizer = tiny.tiny_tokenizer(language_model)

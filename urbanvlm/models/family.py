@@ -127,9 +127,9 @@ class ImageTextFamily(ABC):
     def prompt_ids(self, loaded: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
         """Image tokens and prompt of each text, in the order the model reads them."""
 
-    @abstractmethod
     def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
         """The prompt in the form that the checkpoint was trained with."""
+        return FAMILIES[self.name].whole_prompt(prompt, str(loaded.processor.image_token))
 
     def extra_inputs(self, loaded: LoadedModel, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Inputs beyond tokens and pixels; they see the prompts, never the targets."""

@@ -27,9 +27,6 @@ class InstructBlip(QFormerFamily):
     model_class = InstructBlipForConditionalGeneration
     processor_class = InstructBlipProcessor
 
-    def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
-        return prompt
-
     def extra_inputs(self, loaded: LoadedModel, prompts: Sequence[str]) -> dict[str, Tensor]:
         """The prompt alone for the Q-Former; the library's processor would hand it the answer as well."""
         tokenizer = loaded.processor.qformer_tokenizer

@@ -32,9 +32,6 @@ class Llava(ImageTextFamily):
     language_path = "model.language_model"
     vision_path = "model.vision_tower"
 
-    def prompt_text(self, loaded: LoadedModel, prompt: str) -> str:
-        return f"USER: {loaded.processor.image_token}\n{prompt} ASSISTANT:"
-
     def prompt_ids(self, loaded: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
         """One image token in the text becomes one per patch in the ids, so that no tokenizer can cut them."""
         image = image_token_id(loaded)

@@ -27,12 +27,23 @@ class Entry:
     """of the checkpoints' config.json"""
     presets: Mapping[str, str]
     """tiny checkpoint made from random weights -> its language model's type"""
+    template: str
+    """what its checkpoints were trained to read: words around `{prompt}`, and `{image}` where the picture is"""
+
+    def whole_prompt(self, prompt: str, image: str = "<image>") -> str:
+        """A prompt inside the family's words, as the tokenizer gets it."""
+        before, after = self.template.replace("{image}", image).split("{prompt}")
+        return f"{before}{prompt}{after}"
 
 
 FAMILIES: Mapping[str, Entry] = {
-    "blip2": Entry("urbanvlm.models.blip2:FAMILY", "blip-2", {"tiny": "t5", "tiny-opt": "opt"}),
-    "instructblip": Entry("urbanvlm.models.instructblip:FAMILY", "instructblip", {"tiny": "t5", "tiny-llama": "llama"}),
-    "llava": Entry("urbanvlm.models.llava:FAMILY", "llava", {"tiny": "llama"}),
+    "blip2": Entry(
+        "urbanvlm.models.blip2:FAMILY", "blip-2", {"tiny": "t5", "tiny-opt": "opt"}, "Question: {prompt} Answer:"
+    ),
+    "instructblip": Entry(
+        "urbanvlm.models.instructblip:FAMILY", "instructblip", {"tiny": "t5", "tiny-llama": "llama"}, "{prompt}"
+    ),
+    "llava": Entry("urbanvlm.models.llava:FAMILY", "llava", {"tiny": "llama"}, "USER: {image}\n{prompt} ASSISTANT:"),
 }
 """A new family is one file and one line here."""
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from urbanvlm import __version__
-from urbanvlm.report.document import Block, Bullets, Code, CodeBlock, Fold, Line, Link, Section, Table
+from urbanvlm.errors import UserError
+from urbanvlm.report.document import Block, Bullets, Code, CodeBlock, Fold, Line, Link, Paragraph, Section, Table
 from urbanvlm.report.facts import RunFacts
 from urbanvlm.run_folder import RunFolder
+from urbanvlm.samples import samples
 
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "numpy", "scikit-learn", "pillow")
 
@@ -36,9 +38,19 @@ def making_section(facts: RunFacts) -> Section:
     blocks: list[Block] = [
         Bullets(tuple(items)),
         Table.of(["model", "family", "checkpoint", "revision", "precision"], rows),
+        Fold("One whole prompt of each subtype", (_prompts(facts),)),
         Fold("The experiment", (CodeBlock(experiment.to_yaml(), "yaml"),)),
     ]
     return Section("How the numbers were made", tuple(blocks))
+
+
+def _prompts(facts: RunFacts) -> Block:
+    """As each family got it."""
+    try:
+        found = samples(facts.run.experiment, facts.examples)
+    except UserError as error:  # the file of prompts may have gone since
+        return Paragraph.of(str(error))
+    return Table.of(["family", "subtype", "prompt"], [[s.family, ", ".join(s.subtypes), s.in_a_line] for s in found])
 
 
 def commits(run: RunFolder) -> Iterator[Line]:
