@@ -22,7 +22,9 @@ from pydantic import (
 )
 
 from urbanvlm.errors import UserError, suggest
-from urbanvlm.experiment import Part, parse_yaml, section_type
+from urbanvlm.experiment import Part, number_hint, section_type, shortened
+from urbanvlm.times import Minutes
+from urbanvlm.yaml_text import parse_yaml
 
 PROFILES = Path(__file__).parent / "clusters"
 
@@ -212,7 +214,9 @@ class Cluster(Part):
     memory_gb_per_node: Positive | None = Field(
         None, description="memory that jobs may have on a node of `partition`; unchecked if absent"
     )
-    max_timeout_minutes: Positive | None = Field(None, description="time limit of `partition`; unchecked if absent")
+    max_timeout_minutes: Minutes | None = Field(
+        None, description="time limit of `partition`, also as `1-12:00:00`; unchecked if absent"
+    )
     preemption: Preemption = Field(Preemption(), description="what Slurm does with a job that must make way")
     signal_delay_seconds: Annotated[int, Field(ge=10)] = Field(
         90, description="a job is told to save so long before its time limit, until it is known how long saving takes"
@@ -481,7 +485,7 @@ def _explain(error: ValidationError, path: Path) -> UserError:
         section = section_type(Cluster.model_fields[str(location[0])].annotation) if len(location) > 1 else Cluster
         known = [name for name in (section or Cluster).model_fields if name != "name"]
         return UserError(where, "unknown key", suggest(location[-1], known))
-    got = f" (got {value!r})" if isinstance(value, (str, int, float, bool)) or value is None else ""
+    got = f" (got {shortened(value)})" if isinstance(value, (str, int, float, bool)) or value is None else ""
     if kind == "missing":
         return UserError(where, "is missing", "add it")
     if kind == "string_type":
@@ -492,7 +496,7 @@ def _explain(error: ValidationError, path: Path) -> UserError:
         return UserError(where, f"must be a section of keys{got}", "write each key on a line of its own: `key: …`")
     if kind == "value_error":
         return UserError(where, problem["msg"].removeprefix("Value error, "))
-    return UserError(where, problem["msg"][0].lower() + problem["msg"][1:] + got)
+    return UserError(where, problem["msg"][0].lower() + problem["msg"][1:] + got, number_hint(kind, value))
 
 
 def reference() -> Iterator[tuple[str, str, str]]:

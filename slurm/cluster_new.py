@@ -14,8 +14,9 @@ from pathlib import Path
 from slurm.cluster import parse_cluster, user_profiles
 from slurm.queue import ask
 from urbanvlm.errors import UserError, suggest
-from urbanvlm.experiment import parse_yaml
 from urbanvlm.records import write_atomic
+from urbanvlm.times import read_minutes
+from urbanvlm.yaml_text import reads_as_itself
 
 Fields = dict[str, str]
 """what scontrol says of one thing: key -> value"""
@@ -161,7 +162,7 @@ def _partition(fields: Fields, members: list[Fields]) -> Partition:
     return Partition(
         name=fields["PartitionName"],
         is_default=fields.get("Default") == "YES",
-        max_timeout_minutes=read_minutes(fields.get("MaxTime", "UNLIMITED")),
+        max_timeout_minutes=_limit(fields.get("MaxTime", "UNLIMITED")),
         priority=_number(fields.get("PriorityTier"), 1),
         preempt_mode=fields.get("PreemptMode", "OFF"),
         grace_seconds=_number(fields.get("GraceTime"), 0),
@@ -212,15 +213,6 @@ def read_gpus(gres: str) -> tuple[str | None, int]:
             kind = [word for word in rest if word != "no_consume"]
             counts[kind[0] if kind else None] += count
     return counts.most_common(1)[0] if counts else (None, 0)
-
-
-def read_minutes(limit: str) -> int | None:
-    """`1-12:00:00`, `12:00:00`, `30:00`, `UNLIMITED` -> whole minutes; None without a limit."""
-    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", limit)
-    if found is None:
-        return None
-    days, hours, minutes, _ = (int(part or 0) for part in found.groups())
-    return max(1, (days * 24 + hours) * 60 + minutes)
 
 
 def render(site: Site, chosen: tuple[Partition, Partition | None], account: str | None) -> str:
@@ -298,13 +290,20 @@ def _entry(key: str, value: str | int, comment: str = "") -> str:
 
 def _scalar(text: str) -> str:
     """Plain where our loader reads it as that text, else in quotes."""
-    if re.fullmatch(r"[A-Za-z0-9/][\w./-]*", text, re.ASCII) and parse_yaml(text, "profile") == text:
+    if re.fullmatch(r"[A-Za-z0-9/][\w./-]*", text, re.ASCII) and reads_as_itself(text):
         return text
     return json.dumps(text, ensure_ascii=False)
 
 
 def _comment(text: str) -> str:
     return "# " + "".join(character if character.isprintable() else " " for character in text)
+
+
+def _limit(text: str) -> int | None:
+    try:
+        return read_minutes(text)
+    except ValueError:
+        return None
 
 
 def _number(text: str | None, default: int) -> int:

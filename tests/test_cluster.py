@@ -24,7 +24,6 @@ from slurm.cluster_new import (
     new_profile,
     read_fields,
     read_gpus,
-    read_minutes,
     read_partitions,
     render,
 )
@@ -80,7 +79,7 @@ def test_every_shipped_profile_makes_a_plan(name: str) -> None:
         ("executor: slurm\nname: x", ["site.yaml: name", "is the file's name"]),
         ("partition: gpu", ["executor", "is missing"]),
         ("executor: slurm\naccount: 123", ["account", "must be text (got 123)", "quotes"]),
-        ("executor: slurm\naccount: no", ["account", "must be text (got False)"]),
+        ("executor: slurm\naccount: no", ["site.yaml:2", "no is false to some", "in quotes"]),
         ("executor: slurm\naccount: ''", ["account", "is empty"]),
         ("executor: slurm\nsetup: module load cuda", ["setup", "must be a list", "- …"]),
         ("executor: slurm\npreemption: requeue", ["preemption", "must be a section"]),
@@ -88,7 +87,7 @@ def test_every_shipped_profile_makes_a_plan(name: str) -> None:
         ("executor: slurm\ngpus_per_node: -1", ["gpus_per_node", "greater than or equal to 0 (got -1)"]),
         ("executor: slurm\ngpu_type: a100", ["gpu_type means nothing without GPUs"]),
         ("executor: slurm\ngpus_per_node: 1\ngpu_type: 'a:1'", ["gpu_type", "(got 'a:1')"]),
-        ("executor: slurm\nmax_timeout_minutes: 24h", ["max_timeout_minutes", "valid integer"]),
+        ("executor: slurm\nmax_timeout_minutes: 24h", ["max_timeout_minutes", "is no time", "as Slurm does"]),
         ('executor: slurm\npartition: "a\\nb"', ["partition", "line break", "remove it"]),
         ('executor: slurm\npartition: "a\\eb"', ["partition", "control character"]),
         ("executor: slurm\nqos: 'a\\b'", ["qos", "backslash"]),
@@ -648,14 +647,6 @@ def test_without_a_terminal_the_choice_is_one_line(monkeypatch: pytest.MonkeyPat
 )
 def test_gpus_of_a_node(gres: str, gpus: tuple[str | None, int]) -> None:
     assert read_gpus(gres) == gpus
-
-
-@pytest.mark.parametrize(
-    ("limit", "minutes"),
-    [("UNLIMITED", None), ("30:00", 30), ("12:00:00", 720), ("1-00:00:00", 1440), ("7-01:02:03", 10142), ("00:30", 1)],
-)
-def test_minutes_of_a_time_limit(limit: str, minutes: int | None) -> None:
-    assert read_minutes(limit) == minutes
 
 
 KEYS = st.text("ABCabc", min_size=1, max_size=6)

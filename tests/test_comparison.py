@@ -22,11 +22,11 @@ from report_support import make_run, score, scores
 from urbanvlm.errors import UserError
 from urbanvlm.evaluate.compare import gain
 from urbanvlm.evaluate.scores_file import write_scores
-from urbanvlm.experiment import dump_yaml
 from urbanvlm.records import Score
 from urbanvlm.report.comparison import compare_runs, write_comparison
 from urbanvlm.run_folder import RunFolder, is_complete, mark_complete
 from urbanvlm.sweep import Point, Sweep, SweepFolder, load_sweep
+from urbanvlm.yaml_text import dump_yaml
 
 GOLDEN = Path(__file__).parent / "golden"
 BASE = {

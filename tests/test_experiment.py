@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from urbanvlm.errors import UserError
-from urbanvlm.experiment import Experiment, check_experiment, load_experiment, parse_yaml, reference
+from urbanvlm.experiment import Experiment, check_experiment, load_experiment, reference
 from urbanvlm.sweep import load_sweep
+from urbanvlm.yaml_text import parse_yaml
 
 MINIMAL = {
     "name": "x",
@@ -73,7 +74,16 @@ def refusal(tmp_path: Path, *overrides: str) -> str:
         ("evaluate.images=[]", ["evaluate.images", "at least one of real, blank, shuffled"]),
         ("evaluate.images=[blank, blank]", ["evaluate.images", "each once"]),
         ("models.0.images=[real, dark]", ["models.0.images", "'dark'"]),
-        ("name=2024-02-30", ["name=2024-02-30", "day is out of range", "in quotes"]),
+        ("resources.timeout_minutes=24h", ["resources.timeout_minutes", "is no time", "'24h'"]),
+        ("resources.timeout_minutes=UNLIMITED", ["resources.timeout_minutes", "leave the key out"]),
+        ("resources.timeout_minutes=400-00", ["resources.timeout_minutes", "less than or equal to 527040"]),
+        ("resources.memory_gb=64000", ["resources.memory_gb", "less than or equal to 32768", "64000"]),
+        ("seed=24:00:00", ["seed", "valid integer", "'24:00:00'"]),
+        ("seed=010", ["seed", "valid integer", "'010'", "plain digits"]),
+        ("train.max_steps=1_000", ["train.max_steps", "valid integer", "'1_000'", "plain digits"]),
+        ("data.chain_of_thought=yes", ["data.chain_of_thought=yes", "write true, or put it in quotes"]),
+        (f"seed={'9' * 5000}", ["no number that can be read"]),
+        (f"train.learning_rate={'9' * 400}", ["train.learning_rate", "valid number"]),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, override: str, words: list[str]) -> None:

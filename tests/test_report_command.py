@@ -10,9 +10,9 @@ import pytest
 from report_support import make_run, score
 
 from urbanvlm.cli import main
-from urbanvlm.experiment import dump_yaml
 from urbanvlm.run_folder import is_complete
 from urbanvlm.sweep import SweepFolder
+from urbanvlm.yaml_text import dump_yaml
 
 ROOT = Path(__file__).parent.parent
 

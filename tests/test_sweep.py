@@ -25,9 +25,10 @@ from slurm.submission import read_submission
 from slurm.submit import JobFailed
 from slurm.sweep import MergedJob, array_text, dependency, merge_plans, run_sweep_here, why_failed
 from urbanvlm.errors import UserError
-from urbanvlm.experiment import dump_yaml, load_experiment
+from urbanvlm.experiment import load_experiment
 from urbanvlm.run_folder import RunFolder, is_complete
 from urbanvlm.sweep import Point, Sweep, load_sweep
+from urbanvlm.yaml_text import dump_yaml
 
 ROOT = Path(__file__).parent.parent
 BASE: dict[str, Any] = {

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from urbanvlm.dataset.findings import allowable
 from urbanvlm.errors import UserError, suggest
+from urbanvlm.times import Minutes
+from urbanvlm.yaml_text import dump_yaml, parse_yaml
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -256,15 +257,25 @@ class Evaluate(Part):
     _kinds = field_validator("images", mode="before")(_as_kinds)
 
 
+LONGEST_JOB_MINUTES = 366 * 24 * 60
+
+
 class Resources(Part):
     """What the run may use. Not part of the run's identity."""
 
-    nodes: Positive = Field(1, description="machines of a training job")
-    processes: Positive = Field(1, description="training processes per node, one per GPU where there are GPUs")
-    gpus_per_process: NonNegative = Field(0, description="0 on a machine without GPUs")
-    cpus_per_process: Positive = Field(1, description="cores, and threads of torch, per process")
-    memory_gb: Positive = Field(6, description="memory of one node of a job")
-    timeout_minutes: Positive = Field(60, description="time limit of one job on Slurm")
+    # The upper bounds are far above any machine: what passes them is a slip or another unit, such as megabytes.
+    nodes: Annotated[int, Field(ge=1, le=10_000)] = Field(1, description="machines of a training job")
+    processes: Annotated[int, Field(ge=1, le=1_024)] = Field(
+        1, description="training processes per node, one per GPU where there are GPUs"
+    )
+    gpus_per_process: Annotated[int, Field(ge=0, le=64)] = Field(0, description="0 on a machine without GPUs")
+    cpus_per_process: Annotated[int, Field(ge=1, le=4_096)] = Field(
+        1, description="cores, and threads of torch, per process"
+    )
+    memory_gb: Annotated[int, Field(ge=1, le=32_768)] = Field(6, description="memory of one node of a job")
+    timeout_minutes: Annotated[Minutes, Field(le=LONGEST_JOB_MINUTES)] = Field(
+        60, description="time limit of one job on Slurm: minutes, or as Slurm writes times, such as 24:00:00 or 1-12"
+    )
     shards_at_once: Positive | None = Field(
         None, description="evaluation shards that run at the same time on Slurm; nodes × processes if not given"
     )
@@ -367,49 +378,6 @@ def _safe_name(value: str) -> str:
     return value
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML, in which a key written twice is an error and 1e-4 is a number, as in YAML 1.2."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, (str, int, float, bool)):
-                if key in seen:
-                    raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Puts text that our loader would read as a number in quotes."""
-
-
-for _yaml_class in (_UniqueKeyLoader, _Dumper):
-    _yaml_class.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-        list("-+0123456789."),
-    )
-
-
-def parse_yaml(text: str, where: object) -> Any:
-    """Safe YAML → Python values. Raises UserError naming the line."""
-    try:
-        return yaml.load(text, _UniqueKeyLoader)  # noqa: S506 — a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{where}:{line}", error.problem or "not YAML", "mend the line") from None
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: a date or a number that YAML recognises and Python does not, such as 2024-02-30.
-        raise UserError(where, f"not YAML ({error})", "put text in quotes") from None
-
-
-def dump_yaml(tree: Any) -> str:
-    """Python values → YAML that `parse_yaml` reads back as the same values."""
-    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-
-
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment YAML, apply `section.key=value` overrides, check it. Raises UserError, also for a sweep."""
     tree = read_tree(path)
@@ -494,8 +462,23 @@ def _explain(error: ValidationError, where: object) -> UserError:
     if problem["type"] == "tuple_type":
         message = "must be a list, as in [a, b]"
     value = problem.get("input")
-    got = f" (got {value!r})" if isinstance(value, (str, int, float, bool)) or value is None else ""
-    return UserError(place, message[0].lower() + message[1:] + got)
+    got = f" (got {shortened(value)})" if isinstance(value, (str, int, float, bool)) or value is None else ""
+    return UserError(place, message[0].lower() + message[1:] + got, number_hint(problem["type"], value))
+
+
+def shortened(value: Any) -> str:
+    """A value for an error: a number of a thousand digits is not repeated."""
+    text = repr(value)
+    return text if len(text) < 80 else f"{text[:80]}…"
+
+
+def number_hint(kind: str, value: Any) -> str:
+    """The next step where text stands for a number: 1_000 and 010 are text to us, and numbers to other readers."""
+    return (
+        "write it in plain digits, such as 1000"
+        if kind in ("int_type", "float_type") and isinstance(value, str)
+        else ""
+    )
 
 
 def fields_at(location: Sequence[int | str]) -> list[tuple[str, Any]]:

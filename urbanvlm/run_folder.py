@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from urbanvlm.errors import UserError
-from urbanvlm.experiment import Experiment, Images, check_experiment, parse_yaml
+from urbanvlm.experiment import Experiment, Images, check_experiment
 from urbanvlm.records import write_atomic
+from urbanvlm.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)

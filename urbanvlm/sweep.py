@@ -19,16 +19,15 @@ from urbanvlm.experiment import (
     SWEEP,
     Experiment,
     check_experiment,
-    dump_yaml,
     fields_at,
     parse_override,
-    parse_yaml,
     read_tree,
     reference,
     set_key,
 )
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder
+from urbanvlm.yaml_text import dump_yaml, parse_yaml
 
 MOST_RUNS = 256
 LONGEST_NAME = 64

@@ -12,8 +12,8 @@ from typing import Any
 from urbanvlm.dataset.rationale import contradicts
 from urbanvlm.dataset.taxonomy import CONVERSATION, SUBTYPES
 from urbanvlm.errors import UserError, suggest
-from urbanvlm.experiment import parse_yaml
 from urbanvlm.records import Example
+from urbanvlm.yaml_text import parse_yaml
 
 SHIPPED = Path(__file__).with_name("prompts.yaml")
 _KEYS = ("chain_of_thought", "default", "subtypes")
