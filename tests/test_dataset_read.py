@@ -165,7 +165,7 @@ def test_a_conversation_of_one_turn(write: Write) -> None:
     assert example == Example(
         id="c1",
         image_id="street/a.jpg",
-        place="a",
+        place="street/a",
         question="Is there a car?",
         answer="Yes",
         qtype="perceptual",

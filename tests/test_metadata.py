@@ -62,7 +62,7 @@ def test_the_extension_of_an_image_may_be_missing_and_the_place_is_read_from_it(
         write(tmp_path, STREET | {"image_id": "image_5_heading0"}, STREET, STREET | {"image_id": "b.x"})
     )
     assert [(record.image_id, record.place) for record in own.records] == [
-        ("image_5_heading0", "image_5"), ("image_5_heading90.jpg", "image_5"), ("b.x", "b"),
+        ("image_5_heading0", "image_5"), ("image_5_heading90.jpg", "image_5"), ("b.x", "b.x"),
     ]  # fmt: skip
 
 

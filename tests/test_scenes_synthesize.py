@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from urbanvlm.dataset.places import place_of
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Scenes, Thresholds
-from urbanvlm.records import Metadata, place_of, read_jsonl
+from urbanvlm.records import Metadata, read_jsonl
 from urbanvlm.runtime.preemption import Stopped, StopSignal
 from urbanvlm.scenes.__main__ import main as sheet
 from urbanvlm.scenes.synthesize import synthesize

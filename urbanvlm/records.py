@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from urbanvlm.dataset.places import place_of
 from urbanvlm.dataset.taxonomy import METRICS, NUMERIC_KINDS, SUBTYPES, scored_name
 from urbanvlm.errors import UserError
 
@@ -235,13 +236,6 @@ class RowSum:
     @property
     def fingerprint(self) -> str:
         return f"{self._total % 2**256:064x}"[:16]
-
-
-def place_of(image_id: str) -> str:
-    """The place of an image by the study's naming, `image_<place>_heading<degrees>.jpg`; else the name itself."""
-    stem = image_id.rsplit("/", 1)[-1].split(".", 1)[0]
-    head, separator, heading = stem.rpartition("_heading")
-    return head if separator and heading.isdigit() else stem
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from urbanvlm.dataset.findings import CODES, FIRST_PLACES, Finding, finding
-from urbanvlm.dataset.images import image_faults
+from urbanvlm.dataset.picture_findings import image_findings, place_findings
 from urbanvlm.dataset.scan import Scan, scan
 from urbanvlm.dataset.taxonomy import CONVERSATION, METRICS, NUMERIC_KINDS, SUBTYPES, Subtype, scored_name
 from urbanvlm.evaluate.blind import Golds, blind_baseline
@@ -141,8 +141,8 @@ def audit(
         *_answer_findings(data, answers),
         *_duplicates(data, answers),
         *_label_findings(data, labels, blind),
-        *(_shared_places(data, train) if train is not None else ()),
-        *(_image_findings(data, images, decode) if images is not None else ()),
+        *place_findings(data, train),
+        *(image_findings(data, images, decode) if images is not None else ()),
     ]
     if use is not None and use.asked and not golds:
         findings.append(
@@ -372,29 +372,3 @@ def _label_findings(data: Scan, labels: Iterable[Labels], blind: Iterable[Blind]
         if guess.rows >= JUDGED_ROWS and not guess.is_error and guess.score > HIGH_BLIND_F1:
             message = f"{guess.metric}: a constant answer per subtype scores F1 {guess.score:.2f} on {guess.rows} rows"
             yield finding("high-blind-baseline", where, guess.rows, message)
-
-
-# ---- places, pictures
-
-
-def _shared_places(data: Scan, train: Scan) -> Iterator[Finding]:
-    shared = [place for place in data.places if place in train.places]
-    if shared:
-        examples = [
-            f"{data.file.where(data.places[place])}: place {place!r} is also in {train.file.where(train.places[place])}"
-            for place in shared[:FIRST_PLACES]
-        ]
-        message = f"{len(shared)} of {len(data.places)} places are in {train.file.path} too"
-        yield finding("shared-places", data.file.path, len(shared), message, examples)
-
-
-def _image_findings(data: Scan, images: Path, decode: bool) -> Iterator[Finding]:
-    found: dict[str, list[tuple[int, str]]] = {}
-    for index, code, what in image_faults(data.images, images, decode):
-        found.setdefault(code, []).append((index, what))
-    for fault, faults in found.items():
-        first = [np.argmax(data.columns.image_of == index) for index, _ in faults[:FIRST_PLACES]]
-        examples = [f"{data.where(int(row))}: {what}" for row, (_, what) in zip(first, faults, strict=False)]
-        count = int(np.isin(data.columns.image_of, [index for index, _ in faults]).sum())
-        pictures = f"{len(faults)} picture{'s' if len(faults) > 1 else ''} of {count} row{'s' if count > 1 else ''}"
-        yield finding(fault, data.file.path, len(faults), f"{pictures}: {CODES[fault].meaning}", examples)

@@ -41,6 +41,7 @@ CODES: Mapping[str, Kind] = {
     "number-out-of-range": Kind("error", "a number that the subtype cannot have"),
     "shared-places": Kind("error", "the training split shows the same places"),
     "answer-outside-set": Kind("warning", "the answer is none of the subtype; the row is not asked"),
+    "untold-places": Kind("warning", "nothing tells which pictures show one place, so each is a place of its own"),
     "duplicate-question": Kind("warning", "one question about one image is asked twice"),
     "unscored": Kind("warning", "no subtype: the row can be learnt from, but is not asked"),
     "single-label": Kind("warning", "a subtype has one answer only"),

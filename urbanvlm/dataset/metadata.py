@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from urbanvlm.dataset.images import SUFFIXES, stays_inside
+from urbanvlm.dataset.places import UNTOLD, panorama_folders, place_of, tells_place
 from urbanvlm.dataset.rows import RowFile
 from urbanvlm.dataset.taxonomy import FACTORS, OBJECTS
 from urbanvlm.errors import UserError
@@ -47,6 +48,7 @@ def read_metadata(path: Path, depth: Depth = "metric") -> OwnMetadata:
     """
     records: list[Metadata] = []
     lines: dict[str, str] = {}
+    unplaced: list[int] = []
     inverse = corrected = 0
     unread: set[str] = set()
     for where, row in _rows(path):
@@ -63,6 +65,8 @@ def read_metadata(path: Path, depth: Depth = "metric") -> OwnMetadata:
             inverse += 1
             corrected += turned.closest_object != record.closest_object
             record = turned
+        if row.get("place") is None:
+            unplaced.append(len(records))
         records.append(record)
         unread |= {factor for factor in record.view_factors if factor not in FACTORS}
         unread |= row.keys() - set(FIELDS)
@@ -71,12 +75,18 @@ def read_metadata(path: Path, depth: Depth = "metric") -> OwnMetadata:
         }
     if not records:
         raise UserError(path, "has no records", "give it at least one")
+    panoramas = panorama_folders(record.image_id for record in records)
+    for index in unplaced:
+        records[index] = replace(records[index], place=place_of(records[index].image_id, panoramas))
+    untold = sum(not tells_place(records[index].image_id, panoramas) for index in unplaced)
     counted = {name for record in records for name in record.objects}
     objects = tuple(sorted(counted))
-    return OwnMetadata(tuple(records), objects, tuple(_remarks(objects, inverse, corrected, unread)))
+    return OwnMetadata(tuple(records), objects, tuple(_remarks(objects, inverse, corrected, unread, untold)))
 
 
-def _remarks(objects: tuple[str, ...], inverse: int, corrected: int, unread: set[str]) -> Iterator[str]:
+def _remarks(objects: tuple[str, ...], inverse: int, corrected: int, unread: set[str], untold: int) -> Iterator[str]:
+    if untold > 1:
+        yield f"{untold} pictures: {UNTOLD}."
     yield f"Countable classes that occur in the metadata: {', '.join(objects) or 'none'}."
     if unknown := [name for name in OBJECTS if name not in objects]:
         yield (

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from urbanvlm.dataset.images import stays_inside
+from urbanvlm.dataset.places import is_view, panorama_folders, place_of
 from urbanvlm.dataset.rows import Fault, RowFile, is_whole
 from urbanvlm.dataset.taxonomy import CONVERSATION, SUBTYPES, scored_name
 from urbanvlm.errors import UserError
-from urbanvlm.records import Example, place_of
+from urbanvlm.records import Example
 
 REQUIRED = ("image_id", "question", "answer", "qtype", "subtype")
 OPTIONAL = ("id", "place", "cot_answer")
@@ -32,14 +34,14 @@ def read_examples(path: Path) -> list[Example]:
 def each_example(path: Path) -> Iterator[Example]:
     """The same, one at a time: a million rows need not be in memory at once."""
     file = RowFile.of(path)
-    rows_of_image: dict[str, int] = {}
+    examples = _Examples(file)
     numbers_of_ids: dict[str, int] = {}
     for numbers, rows in file.chunks():
         are_faultless = _are_faultless(rows)
         for number, row in zip(numbers, rows, strict=True):
             if not are_faultless and (fault := fault_of(row)) is not None:
                 raise UserError(file.where(number), fault.what, fault.next_step)
-            example = _example(row, rows_of_image)
+            example = examples.of(row)
             if example.id in numbers_of_ids:
                 what = f"id {example.id!r} is given in {file.where(numbers_of_ids[example.id])} already"
                 raise UserError(file.where(number), what, "make it unique")
@@ -52,11 +54,11 @@ def each_example(path: Path) -> Iterator[Example]:
 def readable_examples(path: Path) -> Iterator[tuple[str, Example]]:
     """(file:line, example) of every row without a fault; the audit names the others."""
     file = RowFile.of(path)
-    rows_of_image: dict[str, int] = {}
+    examples = _Examples(file)
     for numbers, rows in file.chunks():
         for number, row in zip(numbers, rows, strict=True):
             if fault_of(row) is None:
-                yield file.where(number), _example(row, rows_of_image)
+                yield file.where(number), examples.of(row)
 
 
 def _are_faultless(rows: Sequence[Any]) -> bool:
@@ -108,18 +110,31 @@ def image_outside(image_id: str) -> Fault | None:
     return Fault("image-outside", f"image_id {image_id!r} is not a path inside the image folder")
 
 
-def _example(row: Mapping[str, Any], rows_of_image: dict[str, int]) -> Example:
-    image_id = row["image_id"]
-    number = rows_of_image.get(image_id, 0)
-    rows_of_image[image_id] = number + 1
-    return Example(
-        id=row.get("id") or f"{image_id}#{number}",
-        image_id=image_id,
-        place=row.get("place") or place_of(image_id),
-        question=row["question"],
-        answer=row["answer"],
-        qtype=row["qtype"],
-        subtype=row["subtype"],
-        cot_answer=row.get("cot_answer"),
-        extra={key: value for key, value in row.items() if key not in _NAMED},
-    )
+class _Examples:
+    """Rows of a file, in its order, made examples: what a row leaves out, the rows around it tell."""
+
+    def __init__(self, file: RowFile) -> None:
+        self._file = file
+        self._rows_of_image: dict[str, int] = {}
+
+    def of(self, row: Mapping[str, Any]) -> Example:
+        image_id = row["image_id"]
+        number = self._rows_of_image.get(image_id, 0)
+        self._rows_of_image[image_id] = number + 1
+        return Example(
+            id=row.get("id") or f"{image_id}#{number}",
+            image_id=image_id,
+            place=row.get("place") or place_of(image_id, self._panoramas if is_view(image_id) else ()),
+            question=row["question"],
+            answer=row["answer"],
+            qtype=row["qtype"],
+            subtype=row["subtype"],
+            cot_answer=row.get("cot_answer"),
+            extra={key: value for key, value in row.items() if key not in _NAMED},
+        )
+
+    @cached_property
+    def _panoramas(self) -> frozenset[str]:
+        """Needs every name of the file, so a file with names that may be views of a panorama is read once more."""
+        names = (row.get("image_id") for _, rows in self._file.chunks() for row in rows if isinstance(row, dict))
+        return panorama_folders({name for name in names if isinstance(name, str)})

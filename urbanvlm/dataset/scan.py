@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from urbanvlm.dataset.findings import Tally
+from urbanvlm.dataset.places import panorama_folders, place_of, tells_place
 from urbanvlm.dataset.rationale import contradicts, quotes_threshold
 from urbanvlm.dataset.read import OPTIONAL, REQUIRED, fault_of, image_outside, unknown_subtype
 from urbanvlm.dataset.rows import RowFile, is_whole
 from urbanvlm.errors import UserError
-from urbanvlm.records import place_of
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -57,6 +57,8 @@ class Scan:
     """(subtype as written, answer)"""
     places: Mapping[str, int]
     """place -> the line or item that shows it first"""
+    untold: Mapping[str, int]
+    """image of whose place neither its rows nor its name tell -> the line or item that shows it first"""
     columns: Columns
 
     def where(self, row: int) -> str:
@@ -128,6 +130,8 @@ class _Builder:
     images: dict[str, int] = field(default_factory=dict)
     answers: dict[tuple[str, str], int] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)
+    unplaced: dict[str, int] = field(default_factory=dict)
+    """image with a row that does not say its place -> the first such line or item"""
     numbers: array[int] = field(default_factory=lambda: array("i"))
     image_of: array[int] = field(default_factory=lambda: array("i"))
     answer_of: array[int] = field(default_factory=lambda: array("i"))
@@ -156,7 +160,7 @@ class _Builder:
             self.tally.add(fault.code, numbers[0], f"{fault.what}; {fault.next_step}")
 
     def _learn(self, numbers: Sequence[int], texts: _Texts) -> bool:
-        """Number the images, answers and places that are new; False, and nothing done, if one is not allowed."""
+        """Number the images and answers that are new, note places; False, and nothing done, if one is not allowed."""
         images = _new(texts.image, self.images)
         answers = _new(texts.answer, self.answers)
         if any(map(image_outside, images)) or any(unknown_subtype(subtype) for subtype, _ in answers):
@@ -167,11 +171,13 @@ class _Builder:
             self.answers[answer] = len(self.answers)
         if texts.place is not None:
             for number, image, place in zip(numbers, texts.image, texts.place, strict=True):
-                self.places.setdefault(place or place_of(image), number)
-        elif images:
+                if place is not None:
+                    self.places.setdefault(place, number)
+                else:
+                    self.unplaced.setdefault(image, number)
+        elif images := _new(texts.image, self.unplaced):
             first = dict(zip(reversed(texts.image), reversed(numbers), strict=True))
-            for image in images:
-                self.places.setdefault(place_of(image), first[image])
+            self.unplaced |= {image: first[image] for image in images}
         return True
 
     def _append(self, numbers: Sequence[int], texts: _Texts) -> None:
@@ -218,7 +224,18 @@ class _Builder:
         images = tuple(self.images)
         if columns.has_id.any():
             _fill_ids(columns, images)
-        return Scan(file, self.rows, self.tally, images, tuple(self.answers), self.places, columns)
+        places, untold = self._told()
+        return Scan(file, self.rows, self.tally, images, tuple(self.answers), places, untold, columns)
+
+    def _told(self) -> tuple[dict[str, int], dict[str, int]]:
+        """(places by where they are first met, images of whose place nothing tells)."""
+        places = dict(self.places)
+        panoramas = panorama_folders(self.images)
+        for image, number in self.unplaced.items():
+            place = place_of(image, panoramas)
+            places[place] = min(number, places.get(place, number))
+        untold = {image: number for image, number in self.unplaced.items() if not tells_place(image, panoramas)}
+        return dict(sorted(places.items(), key=lambda item: item[1])), untold
 
 
 def _new(values: Sequence[Key], known: Mapping[Key, int]) -> list[Key]:

@@ -1,0 +1,47 @@
+"""What is wrong with the pictures that a question file asks about, and with the places they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from urbanvlm.dataset.findings import CODES, FIRST_PLACES, Finding, finding
+from urbanvlm.dataset.images import image_faults
+from urbanvlm.dataset.places import UNTOLD
+from urbanvlm.dataset.scan import Scan
+
+
+def place_findings(data: Scan, train: Scan | None) -> Iterator[Finding]:
+    """Places that the training split shows too; pictures of whose place nothing tells."""
+    if train is not None:
+        yield from _shared_places(data, train)
+    if (count := len(data.untold)) > 1:
+        examples = [f"{data.file.where(number)}: {name!r}" for name, number in data.untold.items()]
+        message = f"{count} of {len(data.images)} pictures: {UNTOLD}"
+        yield finding("untold-places", data.file.path, count, message, examples[:FIRST_PLACES])
+
+
+def _shared_places(data: Scan, train: Scan) -> Iterator[Finding]:
+    shared = [place for place in data.places if place in train.places]
+    if shared:
+        examples = [
+            f"{data.file.where(data.places[place])}: place {place!r} is also in {train.file.where(train.places[place])}"
+            for place in shared[:FIRST_PLACES]
+        ]
+        message = f"{len(shared)} of {len(data.places)} places are in {train.file.path} too"
+        yield finding("shared-places", data.file.path, len(shared), message, examples)
+
+
+def image_findings(data: Scan, images: Path, decode: bool) -> Iterator[Finding]:
+    """Pictures that cannot be had from the folder. `decode`: are they read to their end, or only looked up?"""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for index, code, what in image_faults(data.images, images, decode):
+        found.setdefault(code, []).append((index, what))
+    for fault, faults in found.items():
+        first = [np.argmax(data.columns.image_of == index) for index, _ in faults[:FIRST_PLACES]]
+        examples = [f"{data.where(int(row))}: {what}" for row, (_, what) in zip(first, faults, strict=False)]
+        count = int(np.isin(data.columns.image_of, [index for index, _ in faults]).sum())
+        pictures = f"{len(faults)} picture{'s' if len(faults) > 1 else ''} of {count} row{'s' if count > 1 else ''}"
+        yield finding(fault, data.file.path, len(faults), f"{pictures}: {CODES[fault].meaning}", examples)
