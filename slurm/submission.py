@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,14 +43,20 @@ def read_submission(run: RunFolder, job_name: str) -> Submission | None:
 
 def queue_ids(submission: Submission) -> tuple[str, ...]:
     """The job's ids in the queue: one, or one per element of its array."""
+    job_id = submission.job_id
     if submission.elements is not None:
-        return tuple(f"{submission.job_id}_{element}" for element in range(submission.elements))
-    return (waited_for(submission),)
+        return tuple(f"{job_id}_{element}" for element in range(submission.elements))
+    # One element, where the array belongs to several runs.
+    return (job_id if submission.index is None else f"{job_id}_{submission.index}",)
 
 
-def waited_for(submission: Submission) -> str:
-    """The id that a dependency on the job names: one element, where the array belongs to several runs."""
-    return submission.job_id if submission.index is None else f"{submission.job_id}_{submission.index}"
+def named(job_id: str, elements: Iterable[int] | None) -> str:
+    """What a dependency on a job names: an array's elements one by one, the id of a job that is none.
+
+    Under the name of the whole array Slurm remembers the worst end that any element ever had, even of one that was
+    started again since and succeeded.
+    """
+    return job_id if elements is None else ":".join(f"{job_id}_{element}" for element in elements)
 
 
 def _file(run: RunFolder, job_name: str) -> Path:

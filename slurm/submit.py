@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from slurm.live import Live
 from slurm.plan import JobSpec, Plan, lead_seconds
 from slurm.script import environment, sbatch_text, task_command
 from slurm.snapshot import take_snapshot
-from slurm.submission import Submission, queue_ids, read_submission, waited_for, write_submission
+from slurm.submission import Submission, named, queue_ids, read_submission, write_submission
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
 from urbanvlm.inputs import check_same_inputs
@@ -56,17 +56,16 @@ def submit_to_slurm(plan: Plan, experiment: Experiment, run: RunFolder) -> Itera
             yield job, "done"
             continue
         if before := queued.get((run, job.name)):
-            waiting[job.name] = waited_for(before.submission)
+            waiting[job.name] = before.named
             yield job, f"in the queue as {before.submission.job_id} ({', '.join(sorted(before.states))})"
             continue
         script = write_script(plan, job, run, snapshot)
         dependency = ",".join(f"afterok:{waiting[name]}" for name in job.needs if name in waiting)
-        array = missing_elements(job, run, experiment)
-        waiting[job.name] = queue.sbatch(script, dependency=dependency or None, array=array)
-        write_submission(
-            run, job.name, Submission(waiting[job.name], job.elements, None, plan.cluster.called, time.time())
-        )
-        yield job, f"submitted as {waiting[job.name]}"
+        elements = missing_elements(job, run, experiment)
+        job_id = queue.sbatch(script, dependency=dependency or None, array=array_option(job, elements))
+        write_submission(run, job.name, Submission(job_id, job.elements, None, plan.cluster.called, time.time()))
+        waiting[job.name] = named(job_id, elements)
+        yield job, f"submitted as {job_id}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,17 @@ class InQueue:
     """A job that Slurm has not done with, or some of whose elements it has not."""
 
     submission: Submission
-    states: frozenset[str]
+    alive: Mapping[str, str]
+    """id in the queue -> state"""
+
+    @property
+    def states(self) -> frozenset[str]:
+        return frozenset(self.alive.values())
+
+    @property
+    def named(self) -> str:
+        """What a dependency on it names: elements that have ended are not waited for."""
+        return ":".join(self.alive)
 
 
 def in_queue(jobs: Iterable[tuple[RunFolder, str]]) -> dict[tuple[RunFolder, str], InQueue]:
@@ -85,7 +94,7 @@ def in_queue(jobs: Iterable[tuple[RunFolder, str]]) -> dict[tuple[RunFolder, str
     submissions = {(run, name): read_submission(run, name) for run, name in jobs}
     known = {place: submission for place, submission in submissions.items() if submission is not None}
     alive = queue.settled(queue_ids(submission) for submission in known.values())
-    states = {place: frozenset(alive[i].state for i in queue_ids(known[place]) if i in alive) for place in known}
+    states = {place: {i: alive[i].state for i in queue_ids(known[place]) if i in alive} for place in known}
     return {place: InQueue(known[place], found) for place, found in states.items() if found}
 
 
@@ -132,13 +141,18 @@ def check_not_queued(plan: Plan, run: RunFolder) -> None:
         )
 
 
-def missing_elements(job: JobSpec, run: RunFolder, experiment: Experiment) -> str | None:
-    """The elements of an array that have work left, for sbatch; None if that is all of them."""
+def missing_elements(job: JobSpec, run: RunFolder, experiment: Experiment) -> tuple[int, ...] | None:
+    """The elements of an array that have work left; None of a job that is no array."""
     if job.elements is None:
         return None
-    results = results_of(run, experiment, job.stage)
-    missing = [str(k) for k, result in enumerate(results) if not is_complete(result)]
-    return f"{','.join(missing)}%{job.at_once}" if len(missing) < job.elements else None
+    return tuple(k for k, result in enumerate(results_of(run, experiment, job.stage)) if not is_complete(result))
+
+
+def array_option(job: JobSpec, elements: Sequence[int] | None) -> str | None:
+    """sbatch's `--array` for some elements; None where the batch script says it already: for all of them."""
+    if elements is None or len(elements) == job.elements:
+        return None
+    return f"{','.join(map(str, elements))}%{job.at_once}"
 
 
 def run_here(plan: Plan, experiment: Experiment, run: RunFolder, live: Live) -> None:

@@ -18,8 +18,8 @@ from slurm import queue
 from slurm.attempts import attempts_of, failure_of, newest_per_element
 from slurm.plan import JobSpec, Plan
 from slurm.snapshot import take_snapshot
-from slurm.submission import Submission, queue_ids, waited_for, write_submission
-from slurm.submit import JobFailed, in_queue, missing_elements, prepare, write_script
+from slurm.submission import Submission, named, queue_ids, write_submission
+from slurm.submit import JobFailed, array_option, in_queue, missing_elements, prepare, write_script
 from urbanvlm.errors import UserError
 from urbanvlm.lock import hold
 from urbanvlm.records import write_atomic
@@ -149,7 +149,7 @@ def merge_plans(
 
 
 def dependency(one: MergedJob, merged: Sequence[MergedJob], ids: Sequence[str]) -> str | None:
-    """What sbatch is told that a submission waits for; `ids` are those of the submissions before it."""
+    """What sbatch is told that a submission waits for; `ids` are what names the submissions before it."""
     words = [f"afterok:{job_id}" for job_id in one.after_queued]
     for number in one.after:
         earlier = merged[number]
@@ -207,7 +207,7 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
         found = in_queue((runs[k], job.name) for k, job in places if not is_done(runs[k], experiments[k], job.stage))
         # Only now: what has left the queue meanwhile may have left its result.
         done = {(k, job.name) for k, job in places if is_done(runs[k], experiments[k], job.stage)}
-        queued = {(runs.index(run), name): waited_for(job.submission) for (run, name), job in found.items()}
+        queued = {(runs.index(run), name): job.named for (run, name), job in found.items()}
         merged = merge_plans(plans, done, queued)
         snapshots = {k: prepare(experiments[k], runs[k]) for k in sorted({k for one in merged for k in one.points})}
         if queued:
@@ -216,16 +216,18 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
         for one in merged:
             scripts = {k: write_script(plans[k], one.job, runs[k], snapshots[k]) for k in one.points}
             first = one.points[0]
-            script, array = scripts[first], missing_elements(one.job, runs[first], experiments[first])
+            elements = missing_elements(one.job, runs[first], experiments[first])
+            script, array = scripts[first], array_option(one.job, elements)
             if one.over_runs:
                 script, array = _write_array(sweep, one, scripts), ",".join(str(k) for k in one.points)
-            ids.append(queue.sbatch(script, dependency=dependency(one, merged, ids), array=array))
+            job_id = queue.sbatch(script, dependency=dependency(one, merged, ids), array=array)
+            ids.append(named(job_id, None if one.over_runs else elements))
             for k in one.points:
                 index = k if one.over_runs else None
-                submission = Submission(ids[-1], one.job.elements, index, plans[k].cluster.called, time.time())
+                submission = Submission(job_id, one.job.elements, index, plans[k].cluster.called, time.time())
                 write_submission(runs[k], one.job.name, submission)
             what = f"array of {len(one.points)} runs" if one.over_runs else runs[first].id
-            yield f"{one.job.name:<30} {what}, submitted as {ids[-1]}"
+            yield f"{one.job.name:<30} {what}, submitted as {job_id}"
         reports = [job_id for one, job_id in zip(merged, ids, strict=True) if one.job.stage.kind == "report"]
         reports += [job_id for (_, name), job_id in queued.items() if name == "report"]
     yield _submit_comparison(sweep, plans, reports, anew=bool(merged))

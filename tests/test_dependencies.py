@@ -1,0 +1,86 @@
+"""What sbatch is told that a job waits for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slurm.cluster import Cluster
+from slurm.plan import make_plan
+from slurm.queue import WIDTHS
+from slurm.submit import submit_to_slurm
+from urbanvlm.experiment import Experiment, load_experiment
+from urbanvlm.run_folder import RunFolder, mark_complete
+from urbanvlm.stages import results_of, stages_of
+
+ROOT = Path(__file__).parent.parent
+Submit = Callable[[], dict[str, str]]
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Experiment:
+    words = ["models=[{family: blip2}]", "evaluate.shards=3", f"output={tmp_path / 'runs'}"]
+    return load_experiment(ROOT / "experiments" / "demo.yaml", words)
+
+
+@pytest.fixture
+def submit(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Submit:
+    """Submits the run; returns job -> what its sbatch was told. squeue answers with the rows in `queue`."""
+    programs = {
+        "sbatch": f"n=$(($(cat {tmp_path}/n 2> /dev/null || echo 100) + 1)); echo $n > {tmp_path}/n\n"
+        f'printf "%s " "$@" > {tmp_path}/told-$n; echo $n',
+        "squeue": f"cat {tmp_path}/queue 2> /dev/null; true",
+    }
+    (tmp_path / "bin").mkdir()
+    for name, script in programs.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    run = RunFolder.of(experiment)
+    run.create()
+
+    def told() -> dict[str, str]:
+        plan = make_plan(experiment, Cluster(name="site", executor="slurm", partition="p"))
+        became = {job.name: words for job, words in submit_to_slurm(plan, experiment, run)}
+        ids = {name: words.rpartition(" ")[2] for name, words in became.items() if words.startswith("submitted as")}
+        return {name: (tmp_path / f"told-{job_id}").read_text() for name, job_id in ids.items()}
+
+    return told
+
+
+def test_the_elements_of_an_array_are_named_one_by_one(submit: Submit) -> None:
+    """Under the array's own name Slurm remembers the worst end of any element, even of one that it started again."""
+    told = submit()
+    ids = {name: 101 + number for number, name in enumerate(told)}
+    assert f"--dependency=afterok:{ids['train-blip2']} " in told["evaluate-blip2-after"], told
+    words = told["report"].partition("--dependency=")[2].split()[0].split(",")
+    assert sorted(words) == sorted(
+        f"afterok:{job}_0:{job}_1:{job}_2" for name, job in ids.items() if "evaluate" in name
+    )
+
+
+def test_of_an_array_only_what_was_submitted_or_is_in_the_queue_is_named(
+    submit: Submit, experiment: Experiment, tmp_path: Path
+) -> None:
+    first = submit()
+    stage = next(stage for stage in stages_of(experiment) if stage.name == "evaluate-blip2-before")
+    done = results_of(RunFolder.of(experiment), experiment, stage)[1]
+    done.parent.mkdir(parents=True)
+    done.write_text("")
+    mark_complete(done, {})
+    told = submit()
+    job = 100 + len(first) + 1 + list(told).index(stage.name)
+    assert "--array=0,2%" in told[stage.name], told
+    assert f"afterok:{job}_0:{job}_2" in told["report"] and f"{job}_1" not in told["report"]
+    # The next one finds that array in the queue, but for one element that has just ended.
+    values = {"State": "RUNNING", "RestartCnt": "0"}
+    row = "".join(
+        str({"JobArrayID": f"{job}_2", **values}.get(name, "N/A")).ljust(width) for name, width in WIDTHS.items()
+    )
+    (tmp_path / "queue").write_text(f"{row}\n")
+    told = submit()
+    assert stage.name not in told and f"afterok:{job}_2," in told["report"].replace(" ", ",")
