@@ -9,6 +9,7 @@
 #   lead_seconds   between SIGUSR2 and the time limit
 #   runtime        what starts the tasks' container: apptainer, docker, podman, pyxis; empty without one
 #   caches         array: variable=folder of what libraries keep between starts, for tasks without a home folder
+#   meeting_suffix what the first node's name ends in where processes reach it, or empty
 #   srun_options   array: options of every srun
 #   check          array: the command that checks a node, one task per node, or empty
 #   verdict        array: the command that reads what the checks said
@@ -194,7 +195,7 @@ say "starts on $SLURM_JOB_NODELIST, restart $restart"
 
 end=$(squeue --noheader --jobs="$id" --format=%e)
 end=$(date --date="$end" +%s 2> /dev/null) && export URBANVLM_END_TIME=$end
-MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)$meeting_suffix
 # Of the shell that submitted: with a port, it would be a place to meet.
 unset MASTER_PORT
 export MASTER_ADDR URBANVLM_ATTEMPT=$attempt URBANVLM_RENDEZVOUS=$attempt/rendezvous

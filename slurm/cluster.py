@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from slurm.sbatch_options import TO_SRUN, check_option
 from urbanvlm.errors import UserError, suggest
 from urbanvlm.experiment import Part, number_hint, section_type, shortened
 from urbanvlm.times import Minutes
@@ -45,32 +46,6 @@ OUR_VARIABLES = {
     "MASTER_PORT": "each job finds a place to meet by itself",
 }
 OUR_PREFIXES = ("URBANVLM_", "SLURM_", "SBATCH_", "SUBMITIT_")
-
-OUR_OPTIONS = {
-    option: key
-    for key, options in {
-        "partition": "partition",
-        "account": "account",
-        "qos": "qos",
-        "constraint": "constraint",
-        "exclude": "exclude",
-        "gpus_per_node": "gpus gpus-per-node gpus-per-task gpus-per-socket",
-        "environment": "export export-file get-user-env",
-        "signal_delay_seconds": "signal",
-        "resources.timeout_minutes": "time",
-        "resources.nodes": "nodes",
-        "resources.processes": "ntasks ntasks-per-node ntasks-per-gpu ntasks-per-core ntasks-per-socket",
-        "resources.cpus_per_process": "cpus-per-task cpus-per-gpu",
-        "resources.memory_gb": "mem mem-per-cpu mem-per-gpu",
-    }.items()
-    for option in options.split()
-}
-"""sbatch option -> the profile's key, or the experiment's, that says it instead"""
-UNWANTED_OPTIONS = (
-    "array", "chdir", "dependency", "error", "ignore-pbs", "input", "job-name", "kill-on-invalid-dep", "no-requeue",
-    "open-mode", "output", "parsable", "quiet", "requeue", "test-only", "time-min", "wait", "wrap",
-)  # fmt: skip
-"""sbatch options that each job has in its own way"""
 
 VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 
@@ -207,12 +182,19 @@ class Cluster(Part):
     gpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")] | None = Field(
         None, description="the GPUs' type in Slurm's words, to ask for; any type if not given"
     )
-    gpu_request: Literal["gpus-per-node", "gres"] = Field(
-        "gpus-per-node", description="how GPUs are asked for: `--gpus-per-node=a100:4` or `--gres=gpu:a100:4`"
+    gpu_request: Literal["gpus-per-node", "gres", "none"] = Field(
+        "gpus-per-node",
+        description="how GPUs are asked for: `--gpus-per-node=a100:4` or `--gres=gpu:a100:4`; none: a node has them",
+    )
+    stand_in_gpus: bool = Field(
+        False, description="GPUs exist for Slurm only: no job may compute on them, and preflight looks for none"
     )
     cpus_per_node: Positive | None = Field(None, description="CPUs that a node of `partition` has; unchecked if absent")
     memory_gb_per_node: Positive | None = Field(
         None, description="memory that jobs may have on a node of `partition`; unchecked if absent"
+    )
+    memory_request: Literal["per-node", "per-cpu", "none"] = Field(
+        "per-node", description="how memory is asked for: `--mem`, `--mem-per-cpu`, or not at all"
     )
     max_timeout_minutes: Minutes | None = Field(
         None, description="time limit of `partition`, also as `1-12:00:00`; unchecked if absent"
@@ -220,6 +202,9 @@ class Cluster(Part):
     preemption: Preemption = Field(Preemption(), description="what Slurm does with a job that must make way")
     signal_delay_seconds: Annotated[int, Field(ge=10)] = Field(
         90, description="a job is told to save so long before its time limit, until it is known how long saving takes"
+    )
+    meeting_suffix: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$")] | None = Field(
+        None, description="end of the name under which a job's processes reach its first node: `i` where n1 is `n1i`"
     )
     setup: Lines = Field((), description="shell lines before the job, such as `module load cuda`")
     environment: dict[str, Annotated[str, AfterValidator(_no_secret)]] = Field(
@@ -287,7 +272,12 @@ class Cluster(Part):
     def _options(cls, value: Any) -> Any:
         if isinstance(value, dict):
             for option, argument in value.items():
-                _check_option(option, argument)
+                check_option(option, argument)
+                if isinstance(argument, str):
+                    try:
+                        _no_secret(_sbatch_value(argument))
+                    except ValueError as error:
+                        raise ValueError(f"{option} {error}") from None
         return value
 
     @model_validator(mode="after")
@@ -303,6 +293,8 @@ class Cluster(Part):
             raise ValueError("preemption.grace_seconds means nothing without a mode: set preemption.mode")
         if self.gpu_type and not self.gpus_per_node:
             raise ValueError("gpu_type means nothing without GPUs: set gpus_per_node")
+        if self.gpu_type and self.gpu_request == "none":
+            raise ValueError("gpu_type means nothing where GPUs are not asked for: remove it, or gpu_request: none")
         if self.container is not None and self.node_scratch is not None and self.node_scratch_root is None:
             raise ValueError(
                 "node_scratch must begin with a plain folder where there is a container, which has to see it: "
@@ -328,6 +320,20 @@ class Cluster(Part):
             at = found.end()
         return "".join([*words, _quoted(self.node_scratch[at:])])
 
+    @property
+    def srun_options(self) -> list[str]:
+        """What the profile decides of every srun."""
+        # Nothing here speaks PMI; a site's default may wait for it, or write to a folder that a container has not.
+        return ["--mpi=none", *(f"--{name}={self.sbatch[name]}" for name in TO_SRUN if name in self.sbatch)]
+
+    def memory_options(self, memory_gb: int, cpus: int) -> dict[str, str]:
+        """The sbatch option for so much memory on a node, of which a job has so many CPUs there."""
+        if self.memory_request == "none":
+            return {}
+        if self.memory_request == "per-cpu":
+            return {"mem-per-cpu": f"{-(-memory_gb * 1024 // cpus)}MB"}
+        return {"mem": f"{memory_gb}GB"}
+
     def sbatch_options(self, gpus_per_node: int) -> dict[str, str | int | bool]:
         """Every sbatch option that the profile decides, for a job with so many GPUs on each of its nodes."""
         options = dict(self.sbatch)
@@ -343,34 +349,13 @@ class Cluster(Part):
             asked = ":".join(filter(None, ("gpu", self.gpu_type, str(gpus_per_node))))
             # A second --gres would replace the first.
             options["gres"] = ",".join([asked, *([str(options["gres"])] if "gres" in options else [])])
-        elif gpus_per_node:
+        elif gpus_per_node and self.gpu_request == "gpus-per-node":
             options["gpus-per-node"] = ":".join(filter(None, (self.gpu_type, str(gpus_per_node))))
         return options
 
 
 def _quoted(text: str) -> str:
     return shlex.quote(text) if text else ""
-
-
-def _check_option(option: Any, argument: Any) -> None:
-    if not isinstance(option, str) or not re.fullmatch(r"[a-z][a-z0-9]+(-[a-z0-9]+)*", option):
-        hint = str(option).strip("-").replace("_", "-").lower()
-        raise ValueError(f"{option!r} is not an option's long name without dashes" + (f": {hint}?" if hint else ""))
-    if option in OUR_OPTIONS:
-        raise ValueError(f"{option} has a key of its own: give {OUR_OPTIONS[option]} instead")
-    if option.startswith(("container-", "no-container-")):
-        raise ValueError(f"{option} has a section of its own: give container instead")
-    if option in UNWANTED_OPTIONS:
-        raise ValueError(f"{option} is what each job has in its own way: remove it")
-    if argument is None or argument is False or not isinstance(argument, (str, int)):
-        raise ValueError(f"{option} must be text, a whole number or true: put it in quotes, or remove it")
-    if isinstance(argument, str):
-        try:
-            _no_secret(_sbatch_value(argument))
-        except ValueError as error:
-            raise ValueError(f"{option} {error}") from None
-    if option == "gres" and re.search(r"(^|,)(gres[:/])?gpu\b", str(argument)):
-        raise ValueError("gres for GPUs has keys of its own: give gpus_per_node and gpu_request: gres instead")
 
 
 def check_fits(
@@ -407,6 +392,12 @@ def check_fits(
                 f"asks for {asked} {things} on a node, but a node of cluster {cluster.name} has {there} ({key})",
                 f"lower {fix}",
             )
+    if gpus_per_node and cluster.stand_in_gpus:
+        raise UserError(
+            f"job {job}",
+            f"computes on GPUs, and those of cluster {cluster.name} exist for Slurm only (stand_in_gpus)",
+            "set resources.gpus_per_process=0",
+        )
     limit = cluster.max_timeout_minutes
     if limit is not None and timeout_minutes > limit:
         raise UserError(

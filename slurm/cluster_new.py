@@ -45,12 +45,13 @@ class NodeKind:
     gpus: int
     cpus: int
     memory_gb: int
+    """0 where Slurm was not told"""
 
     @property
     def words(self) -> str:
         gpus = f"{self.gpus} × {self.gpu_type or 'GPU'}, " if self.gpus else ""
         nodes = f"{self.count} node{'s' if self.count > 1 else ''}"
-        return f"{nodes} with {gpus}{self.cpus} CPUs, {self.memory_gb} GB"
+        return f"{nodes} with {gpus}{self.cpus} CPUs" + (f", {self.memory_gb} GB" if self.memory_gb else "")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Partition:
     priority: int
     preempt_mode: str
     grace_seconds: int
+    most_mb_per_cpu: int
+    """0 without a limit"""
     node_names: frozenset[str] = field(repr=False)
     kinds: tuple[NodeKind, ...]
     """the one that a profile is best made for first"""
@@ -166,6 +169,7 @@ def _partition(fields: Fields, members: list[Fields]) -> Partition:
         priority=_number(fields.get("PriorityTier"), 1),
         preempt_mode=fields.get("PreemptMode", "OFF"),
         grace_seconds=_number(fields.get("GraceTime"), 0),
+        most_mb_per_cpu=_number(fields.get("MaxMemPerCPU"), 0),
         node_names=frozenset(node["NodeName"] for node in members),
         kinds=_kinds(members, _number(fields.get("MaxCPUsPerNode"), 0), _number(fields.get("MaxMemPerNode"), 0)),
     )
@@ -181,10 +185,15 @@ def _kinds(members: list[Fields], most_cpus: int, most_mb: int) -> tuple[NodeKin
             (min(cpus, most_cpus or cpus), min(mb, most_mb or mb))
         )
     kinds = [
-        NodeKind(len(have), gpu_type, gpus, min(cpus for cpus, _ in have), max(1, min(mb for _, mb in have) // 1024))
+        NodeKind(len(have), gpu_type, gpus, min(cpus for cpus, _ in have), _gigabytes(min(mb for _, mb in have)))
         for (gpu_type, gpus), have in groups.items()
     ]
     return tuple(sorted(kinds, key=lambda kind: (kind.gpus == 0, -kind.count, -kind.gpus, kind.gpu_type or "")))
+
+
+def _gigabytes(mb: int) -> int:
+    """A node's memory is 1 MB for Slurm where nobody has told it."""
+    return max(1, mb // 1024) if mb > 1 else 0
 
 
 def read_fields(line: str) -> Fields:
@@ -233,11 +242,13 @@ def render(site: Site, chosen: tuple[Partition, Partition | None], account: str 
     lines += ["", _entry("gpus_per_node", best.gpus)]
     if best.gpu_type is not None:
         lines.append(_entry("gpu_type", best.gpu_type))
-    if best.gpus and "cons_tres" not in config.get("SelectType", "cons_tres"):
+    if not best.gpus:
+        lines.append("# gpu_request: none        # with gpus_per_node: where nodes have GPUs that Slurm does not count")
+    elif "cons_tres" not in config.get("SelectType", "cons_tres"):
         lines.append(_entry("gpu_request", "gres", "this Slurm knows no --gpus-per-node"))
     lines += [
         _entry("cpus_per_node", best.cpus),
-        _entry("memory_gb_per_node", best.memory_gb),
+        *_memory_lines(config, partition),
         "# max_timeout_minutes: this partition has no limit"
         if partition.max_timeout_minutes is None
         else _entry("max_timeout_minutes", partition.max_timeout_minutes),
@@ -248,8 +259,23 @@ def render(site: Site, chosen: tuple[Partition, Partition | None], account: str 
         "# environment:",
         "#   NCCL_SOCKET_IFNAME: ib0  # the fast network; `srun ip -brief address` shows its name on a node",
         *_scratch_lines(config),
+        "# meeting_suffix: i       # where a node is reached under a longer name than its own by other nodes",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _memory_lines(config: Fields, partition: Partition) -> list[str]:
+    """What a node has, and how it is asked for where --mem is not the way."""
+    memory_gb, limit = partition.kinds[0].memory_gb, partition.most_mb_per_cpu or _number(config.get("MaxMemPerCPU"), 0)
+    if not memory_gb:
+        return [_entry("memory_request", "none", "Slurm does not know what its nodes have, and refuses to give any")]
+    lines = [_entry("memory_gb_per_node", memory_gb)]
+    counted = config.get("SelectTypeParameters")
+    if counted is not None and "MEMORY" not in counted.upper():
+        return [*lines, _entry("memory_request", "none", "this Slurm does not share memory out")]
+    if limit:
+        return [*lines, _entry("memory_request", "per-cpu", f"at most {limit} MB a CPU")]
+    return lines
 
 
 def _account_lines(config: Fields, answer: str, account: str | None) -> list[str]:

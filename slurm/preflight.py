@@ -35,7 +35,7 @@ def preflight(cluster: Cluster, nodes: int, output: Path, console: Console) -> i
         raise UserError(f"cluster {cluster.name}", "is one machine, without nodes to check", "CLUSTER= names another")
     run = RunFolder(output.absolute() / f"preflight-{cluster.name}")
     run.create()
-    (plan,), remarks = settle([Plan(run.id, cluster, (_job(cluster, nodes),))])
+    (plan,), remarks = settle([Plan(run.id, cluster, (preflight_job(cluster, nodes),))])
     for remark in remarks:
         console.print(f"note: {remark}", markup=False, soft_wrap=True)
     script = run.jobs / "preflight" / "job.sbatch"
@@ -49,10 +49,14 @@ def preflight(cluster: Cluster, nodes: int, output: Path, console: Console) -> i
     except KeyboardInterrupt:
         queue.cancel([job_id])
         raise
-    return _show(run, job_id, console)
+    code = _show(run, job_id, console)
+    if cluster.stand_in_gpus:
+        console.print("note: nobody looked for GPUs, the profile says that they are not real (stand_in_gpus)")
+    return code
 
 
-def _job(cluster: Cluster, nodes: int) -> JobSpec:
+def preflight_job(cluster: Cluster, nodes: int) -> JobSpec:
+    """It asks for all that a node of the partition has of GPUs, and looks at it."""
     return JobSpec(
         stage=Stage("preflight"),
         nodes=nodes,

@@ -30,6 +30,7 @@ def sbatch_text(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_s
     cluster, folder = plan.cluster, run.jobs / job.name
     _check_paths(run.path, snapshot, Path.cwd())
     options = cluster.sbatch_options(job.gpus_per_node) | {
+        **cluster.memory_options(job.memory_gb, job.tasks_per_node * job.cpus_per_task),
         # To this script, not to the tasks: it stands outside the container and can ask Slurm to start it again.
         "signal": f"B:USR2@{lead_seconds}",
         "requeue": True,
@@ -43,7 +44,6 @@ def sbatch_text(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_s
         "nodes": job.nodes,
         "ntasks_per_node": job.tasks_per_node,
         "cpus_per_task": job.cpus_per_task,
-        "mem": f"{job.memory_gb}GB",
         "time": job.timeout_minutes,
         "map_count": job.elements,
         "array_parallelism": job.at_once,
@@ -90,8 +90,12 @@ def _command(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_seco
         "lead_seconds": str(lead_seconds),
         "runtime": cluster.container.runtime if cluster.container is not None else "",
         "caches": [f"{name}={folder}" for name, folder in cache_folders(cluster).items()],
-        "srun_options": srun_options(cluster, binds=binds, environment_names=names, folder=str(Path.cwd())),
-        "check": [*python, *CHECK, f"--gpus={job.gpus_per_node}"] if checks else [],
+        "meeting_suffix": cluster.meeting_suffix or "",
+        "srun_options": [
+            *cluster.srun_options,
+            *srun_options(cluster, binds=binds, environment_names=names, folder=str(Path.cwd())),
+        ],
+        "check": [*python, *CHECK, f"--gpus={0 if cluster.stand_in_gpus else job.gpus_per_node}"] if checks else [],
         "verdict": [*python, *VERDICT] if checks else [],
         "work": _work(job, run, python),
     }
@@ -127,7 +131,7 @@ def _interpreter(plan: Plan, job: JobSpec, snapshot: Path, binds: Sequence[Bind]
         return [sys.executable, "-u", str(snapshot)]
     prefix = command_prefix(
         plan.cluster,
-        gpus=job.gpus_per_task > 0,
+        gpus=job.gpus_per_task > 0 and not plan.cluster.stand_in_gpus,
         binds=binds,
         environment_names=list(environment(plan, job)),
         folder=str(Path.cwd()),
