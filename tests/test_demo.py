@@ -30,7 +30,8 @@ SMALL = (
 )
 KILLS = 5
 SCORE_KEYS = (
-    "model phase images profile level name average value low high scored asked unparsed_share blind_baseline lift"
+    "model phase images profile level name average value low high scored asked unparsed_share blind_baseline "
+    "out_of_range_share lift"
 ).split()
 
 

@@ -88,8 +88,8 @@ def reference(rows, guesses, average="macro"):
     golds = [row.answer for row in rows]
     if kind == "mae":
         numbers = [float(g) for g in golds]
-        low, high = min(numbers), max(numbers)
-        far = [low if g - low > high - g else high for g in numbers]
+        high = 1.0 if rows[0].scored_subtype == "viewfactor.scalar" else max(numbers)
+        far = [0.0 if g > high - g else high for g in numbers]
         return mean_absolute_error(numbers, [f if t is None else float(t) for t, f in zip(guesses, far, strict=True)])
     if kind == "f1_macro":
         guesses = ["nothing read" if t is None else t for t in guesses]
@@ -165,8 +165,8 @@ def test_a_subtype_without_training_rows_takes_its_blind_answer_from_the_rows_sc
 def recounted(rows, key, guesses, numbers):
     """The score of some of the rows; the range of the gold answers, where errors need one, is that of all."""
     if key == "count":
-        low, high = min(numbers), max(numbers)
-        far = [low if float(r.answer) - low > high - float(r.answer) else high for r in rows]
+        high = max(numbers)
+        far = [0.0 if float(r.answer) > high - float(r.answer) else high for r in rows]
         guesses = [str(f) if t is None else t for t, f in zip(guesses, far, strict=True)]
     return reference(rows, guesses)
 
@@ -485,7 +485,8 @@ def test_scores_survive_their_file(tmp_path):
     write_scores(path, scores)
     keys = [field.name for field in dataclasses.fields(Score)]
     assert " ".join(keys) == (
-        "model phase images profile level name average value low high scored asked unparsed_share blind_baseline"
+        "model phase images profile level name average value low high scored asked unparsed_share blind_baseline "
+        "out_of_range_share"
     )
     assert all(list(entry) == [*keys, "lift"] for entry in json.loads(path.read_text()))
     for written, read in zip(scores, read_scores(path), strict=True):

@@ -196,6 +196,8 @@ class Score:
     unparsed_share: float
     """share of asked rows whose text was unparsed or missing, 0..1"""
     blind_baseline: float | None
+    out_of_range_share: float = 0.0
+    """share of asked rows whose number is so far off that it counts as the largest error, 0..1"""
 
     @property
     def lower_is_better(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,8 @@ class Clustered:
     @property
     def is_at_an_end(self) -> bool:
         """Is everything right, or all as wrong as can be: does every resample agree, and none say how sure that is?"""
-        return self.value in (0.0 if self.measure.lower_is_better else 1.0, self.measure.worst)
+        best = 0.0 if self.measure.lower_is_better else 1.0
+        return any(math.isclose(self.value, end, rel_tol=1e-12, abs_tol=1e-12) for end in (best, self.measure.worst))
 
     def influences(self) -> Array:
         """(n,): by how much the score is higher for each place, from leaving it out (jackknife); 0 if not bearing."""
@@ -81,7 +83,7 @@ def ends_of(part: Clustered, values: Array) -> Ends | None:
         return exact_ends(part.value, int(bearing.sum()), part.measure.worst, part.measure.lower_is_better)
     scale: Scale = "log" if part.measure.lower_is_better else "logit"
     ends = studentised_ends(part.value, values, part.influences()[bearing], scale)
-    return None if ends is None else (ends[0], min(ends[1], part.measure.largest))
+    return None if ends is None else (ends[0], max(part.value, min(ends[1], part.measure.largest)))
 
 
 def interval(measure: Measure, statistics: Array, resamples: int, seed: int) -> Ends | None:

@@ -63,12 +63,12 @@ class Measure(Protocol):
 
     @property
     def worst(self) -> float:
-        """The score when everything is wrong; of an error, the widest that an unparsed answer can make."""
+        """The score when everything is wrong; of an error, the widest that an answer can make."""
         ...
 
     @property
     def largest(self) -> float:
-        """No score is larger; infinity for an error that has no end."""
+        """No score is larger; infinity for an error that has no end, as the paper profile's."""
         ...
 
 
@@ -160,16 +160,23 @@ class F1OfClasses:
 
 @dataclass(frozen=True)
 class MeanAbsoluteError:
-    """Mean of |guess - gold|. An unparsed answer errs as the value in `low`..`high` that is farthest from the gold."""
+    """Mean of |guess - gold|, no error larger than that of the value in `low`..`high` that is farthest from the gold.
+
+    So far off counts an unparsed answer, which no constant answer is worse than, and a number that lies out of range: a
+    slip such as 888888 would else outweigh all other rows.
+    """
 
     low: float
     high: float
-    largest: float = math.inf
     lower_is_better: bool = True
 
     @property
     def worst(self) -> float:
         return self.high - self.low
+
+    @property
+    def largest(self) -> float:
+        return self.worst
 
     def statistics(
         self,
@@ -179,11 +186,24 @@ class MeanAbsoluteError:
         groups: NDArray[np.intp],
         count: int,
     ) -> Array:
-        gold = np.asarray(golds, dtype=np.float64)
-        guess = np.array([np.nan if value is None else value for value in guesses], dtype=np.float64)
-        farthest = np.maximum(gold - self.low, self.high - gold)
-        error = np.where(np.isnan(guess), farthest, np.abs(guess - gold))
+        error = np.fmin(self._errors(golds, guesses), self._farthest(golds))  # NaN, of an unparsed one, loses
         return sums([error, np.ones_like(error)], groups, count)
+
+    def out_of_range(self, golds: Sequence[Value], guesses: Sequence[Value | None]) -> NDArray[np.bool_]:
+        """Of each row: is a number so far off that it counts less than its error?"""
+        # Sums of decimals that are equal on paper differ in their last digits.
+        far: NDArray[np.bool_] = self._errors(golds, guesses) > self._farthest(golds) + 1e-9
+        return far
+
+    def _errors(self, golds: Sequence[Value], guesses: Sequence[Value | None]) -> Array:
+        guess = np.array([math.nan if value is None else float(value) for value in guesses], dtype=np.float64)
+        errors: Array = np.abs(guess - np.asarray(golds, dtype=np.float64))
+        return errors
+
+    def _farthest(self, golds: Sequence[Value]) -> Array:
+        gold = np.asarray(golds, dtype=np.float64)
+        farthest: Array = np.maximum(gold - self.low, self.high - gold)
+        return farthest
 
     def value(self, totals: Array) -> Array:
         return ratio(totals[..., 0], totals[..., 1])
@@ -194,15 +214,11 @@ class MeanAbsoluteError:
 
     @classmethod
     def over(cls, golds: Sequence[float], kind: str) -> MeanAbsoluteError:
-        """With the range of the gold values; where they are all one value, widened so that no unparsed answer is right.
-
-        A share's range then is 0..1, another's reaches from 0 to the value, or to 1 where it is 0.
-        """
-        low, high = float(min(golds)), float(max(golds))
-        largest = 1.0 if kind == "share" else math.inf
-        if low == high:
-            low, high = (0.0, 1.0) if kind == "share" else (min(0.0, low), max(0.0, high) or float(low == 0))
-        return cls(low, high, largest)
+        """A share can be 0..1; another number 0 to the largest gold value, or to 1 where that is 0."""
+        if kind == "share":
+            return cls(0.0, 1.0)
+        low, high = min(0.0, *golds), max(0.0, *golds)
+        return cls(low, high if high > low else 1.0)
 
 
 def strict_measure(

@@ -15,7 +15,7 @@ from urbanvlm.evaluate.blind import Golds
 from urbanvlm.evaluate.bootstrap import Clustered, ends_of, resampled
 from urbanvlm.evaluate.intervals import Ends, studentised_ends
 from urbanvlm.evaluate.judge import SUBTYPE_NAMES, Judged
-from urbanvlm.evaluate.metrics import Array, Average
+from urbanvlm.evaluate.metrics import Array, Average, MeanAbsoluteError
 from urbanvlm.evaluate.parse import Value
 from urbanvlm.evaluate.profiles import Level, Profile
 
@@ -32,6 +32,8 @@ class Part:
     clustered: Clustered
     scored: int
     asked: int
+    out_of_range: int
+    """rows whose number is so far off that it counts less than its error"""
     golds: Golds
 
     @property
@@ -86,6 +88,10 @@ class Group:
     @property
     def asked(self) -> int:
         return sum(member.asked for member in self.members)
+
+    @property
+    def out_of_range(self) -> int:
+        return sum(member.out_of_range for member in self.members)
 
     def draws(self, values: Mapping[Key, Array]) -> Array:
         mean: Array = np.mean([member.draws(values) for member in self.members], axis=0)
@@ -173,7 +179,11 @@ def _parts_of(level: Level, name: str, judged: Judged, rows: NDArray[np.intp], p
         each = measure.statistics(cells.golds, cells.guesses, answer_kinds, one_each, len(one_each))
         clustered = Clustered(measure, places, _summed(each, cells.of_row, place_of_row, len(places)))
         key: Key = (level, name, average if kind == "f1_macro" else "")
-        parts.append(Part(key, kind, clustered, int(judged.answered[rows].sum()), len(rows), cells.golds_by_subtype))
+        scored, out_of_range = int(judged.answered[rows].sum()), 0
+        if isinstance(measure, MeanAbsoluteError):
+            far = measure.out_of_range(cells.golds, cells.guesses)
+            out_of_range = int(far @ np.array(cells.rows))
+        parts.append(Part(key, kind, clustered, scored, len(rows), out_of_range, cells.golds_by_subtype))
     return parts
 
 

@@ -81,8 +81,8 @@ def score_rows(
 
 def _row(one: Part | Group, blind: float, sampled: Sampled, profile: Profile, stamp: Stamp) -> Score:
     low, high = one.ends(sampled.values, sampled.places) or (None, None)
-    unparsed = (one.asked - one.scored) / one.asked
-    return Score(*stamp.of(profile, one.key), one.value, low, high, one.scored, one.asked, unparsed, blind)
+    unparsed, far = (one.asked - one.scored) / one.asked, one.out_of_range / one.asked
+    return Score(*stamp.of(profile, one.key), one.value, low, high, one.scored, one.asked, unparsed, blind, far)
 
 
 def _blind(part: Part, references: Golds, profile: Profile) -> float:

@@ -12,6 +12,7 @@ from urbanvlm.errors import UserError
 from urbanvlm.records import Score, write_atomic
 
 _DECIMALS = 6
+_NEXT = "run the report stage again: make report RUN=…"
 
 
 def write_scores(path: Path, scores: Iterable[Score]) -> None:
@@ -47,5 +48,5 @@ def read_scores(path: Path) -> list[Score]:
     names = {field.name for field in fields(Score)} | {"lift"}
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or row.keys() != names:
-            raise UserError(f"{path}: entry {number}", f"needs exactly the keys {', '.join(sorted(names))}")
+            raise UserError(f"{path}: entry {number}", f"needs exactly the keys {', '.join(sorted(names))}", _NEXT)
     return [Score(**{name: row[name] for name in row.keys() - {"lift"}}) for row in rows]

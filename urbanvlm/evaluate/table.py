@@ -14,9 +14,10 @@ from urbanvlm.records import Score
 from urbanvlm.report.tables import fixed, percent
 
 _LONGEST_NAME = 27
-_COLUMNS = ("rows", "unparsed", "score", "95 % interval", "blind", "lift")
-_DROPPED = ((), ("rows",), ("rows", "lift"), ("rows", "lift", "unparsed"), ("rows", "lift", "unparsed", "blind"))
-"""what a narrower and narrower terminal does without"""
+_FAR = "out of range"
+_COLUMNS = ("rows", "unparsed", _FAR, "score", "95 % interval", "blind", "lift")
+_SACRIFICES = ("rows", "lift", "unparsed", "blind", _FAR)
+"""what a narrower and narrower terminal does without, one after the other"""
 
 
 def print_scores(scores: Sequence[Score], remarks: Sequence[str], *, has_train: bool) -> None:
@@ -29,8 +30,9 @@ def print_scores(scores: Sequence[Score], remarks: Sequence[str], *, has_train: 
 
 
 def _fitting(scores: Sequence[Score], console: Console) -> Table:
-    for dropped in _DROPPED:
-        table = _table(scores, [name for name in _COLUMNS if name not in dropped])
+    columns = [name for name in _COLUMNS if name != _FAR or any(score.out_of_range_share for score in scores)]
+    for count in range(len(_SACRIFICES) + 1):
+        table = _table(scores, [name for name in columns if name not in _SACRIFICES[:count]])
         if Measurement.get(console, console.options.update(width=10_000), table).maximum <= console.width:
             break
     return table
@@ -97,6 +99,7 @@ def _cells(score: Score) -> dict[str, Text]:
     return {
         "rows": Text(str(score.asked)),
         "unparsed": Text(unparsed, style="yellow"),
+        _FAR: Text(percent(score.out_of_range_share) if score.out_of_range_share else "", style="yellow"),
         "score": Text(fixed(score.value, 5), style="bold"),
         "95 % interval": Text(ends),
         "blind": Text("–" if score.blind_baseline is None else fixed(score.blind_baseline, 5)),
@@ -110,6 +113,8 @@ def _notes(scores: Sequence[Score], has_train: bool) -> list[str]:
         f"profile {scores[0].profile}; F1, higher is better; ↓ mean absolute error, lower is better",
         f"blind: always the subtype's most frequent answer, taken from {source}; lift: how much better than that",
     ]
+    if any(score.out_of_range_share for score in scores):
+        notes.append(f"{_FAR}: numbers too far off to be meant; each counts as the largest error, as an unread one does")
     never = [
         f"{_group(score)} {METRICS[score.name].name}" for score in scores if score.level == "metric" and not score.asked
     ]

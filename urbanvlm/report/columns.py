@@ -131,5 +131,6 @@ def mean_score(scores: Sequence[Score], name: str) -> Score:
         scored=scored,
         asked=asked,
         unparsed_share=(asked - scored) / asked,
+        out_of_range_share=sum(score.out_of_range_share * score.asked for score in scores) / asked,
         blind_baseline=statistics.fmean(blind) if len(blind) == len(scores) else None,
     )

@@ -45,7 +45,7 @@ from urbanvlm.report.html import render_page
 from urbanvlm.report.making import commits, versions
 from urbanvlm.report.markdown import figures_of, render_markdown, shorten
 from urbanvlm.report.pairs import pairs_section
-from urbanvlm.report.scores import score_cell
+from urbanvlm.report.scores import flaws, score_cell
 from urbanvlm.report.spreadsheet import FIELDS, csv_rows, csv_text, latex_table
 from urbanvlm.report.tables import PARTIAL_REASON, PARTIAL_STAMP, fixed, is_partial, metric_label, percent
 from urbanvlm.run_folder import RunFolder, is_complete, mark_complete, marker_of
@@ -270,7 +270,10 @@ def overview_table(columns: Sequence[Column]) -> Table:
     last = [_last_phase(grid, name) for name in grid.models]
     wins = [Strong(f"{grid.wins(name, phase)} of {len(grid.asked)}") for name, phase in last]
     shares = [percent(grid.unparsed_share(*place)) for place in last]
-    groups.append(("in all", [["beats blind on", "", *wins], ["unparsed answers", "", *shares]]))
+    lines: list[list[Inline | Cell]] = [["beats blind on", "", *wins], ["unparsed answers", "", *shares]]
+    if grid.has_out_of_range:
+        lines.append(["out of range", "", *(percent(grid.out_of_range_share(*place)) for place in last)])
+    groups.append(("in all", lines))
     return Table.grouped(header, groups, range(1, len(header)))
 
 
@@ -340,9 +343,7 @@ def _detail(score: Score | None, members: Sequence[Score]) -> Cell:
         lines.append((f"± {fixed(statistics.stdev(values), 5)}",))
     if score.low is not None and score.high is not None:
         lines.append((f"{fixed(score.low, 5)}–{fixed(score.high, 5)}",))
-    if score.unparsed_share:
-        lines.append((Toned(f"{percent(score.unparsed_share)} unparsed", "warn"),))
-    return Cell(tuple(lines))
+    return Cell((*lines, *flaws(score)))
 
 
 def _of(count: int, expected: int) -> str:

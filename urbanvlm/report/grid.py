@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -105,9 +105,24 @@ class ScoreGrid:
 
     def unparsed_share(self, model: str, phase: str) -> float:
         """Share of unparsed or missing answers over all asked rows of the model, 0..1."""
+        return self._share(model, phase, lambda score: score.unparsed_share)
+
+    def out_of_range_share(self, model: str, phase: str) -> float:
+        """Share of numbers that are as far off as can be counted over all asked rows of the model, 0..1."""
+        return self._share(model, phase, lambda score: score.out_of_range_share)
+
+    @property
+    def has_unparsed(self) -> bool:
+        return any(score.unparsed_share for score in self.scores.values())
+
+    @property
+    def has_out_of_range(self) -> bool:
+        return any(score.out_of_range_share for score in self.scores.values())
+
+    def _share(self, model: str, phase: str, of: Callable[[Score], float]) -> float:
         scores = [s for s in (self.get(model, phase, key) for key in self.asked + self.beside) if s is not None]
         asked = sum(score.asked for score in scores)
-        return sum(score.unparsed_share * score.asked for score in scores) / asked if asked else 0.0
+        return sum(of(score) * score.asked for score in scores) / asked if asked else 0.0
 
 
 def shown_images(evaluations: Iterable[tuple[str, str]]) -> dict[str, str]:

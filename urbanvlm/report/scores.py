@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from urbanvlm.dataset.taxonomy import METRICS
@@ -45,8 +45,9 @@ READING = Bullets.of(
 
 
 UNREAD_WORDS = {
-    "strict": "An answer that could not be read, or is missing, counts as wrong, and as the largest possible error in "
-    "an MAE.",
+    "strict": "An answer that could not be read, or is missing, counts as wrong, and in an MAE as the largest error "
+    "that an answer from 0 to the largest gold answer can make. No answer counts more than that: one further off is out "
+    "of range.",
     "paper": "Answers are read as the published scorer reads them, its faults included: what it cannot read it drops, "
     "or takes for no. Compare these scores with its table, not with strict ones.",
 }
@@ -107,7 +108,11 @@ def scores_table(grid: ScoreGrid, *, summary: bool = True) -> Table:
     if summary:
         wins = [Strong(f"{grid.wins(model, phase)} of {len(grid.asked)}") for model, phase in columns]
         shares = [percent(grid.unparsed_share(model, phase)) for model, phase in columns]
-        groups.append(("in all", [["beats blind on", "", "", *wins], ["unparsed answers", "", "", *shares]]))
+        lines: list[list[Inline | Cell]] = [["beats blind on", "", "", *wins], ["unparsed answers", "", "", *shares]]
+        if grid.has_out_of_range:
+            far = [percent(grid.out_of_range_share(model, phase)) for model, phase in columns]
+            lines.append(["out of range", "", "", *far])
+        groups.append(("in all", lines))
     return Table.grouped(header, groups, range(1, len(header)))
 
 
@@ -120,9 +125,14 @@ def score_cell(score: Score | None) -> Cell:
         lines.append((f"{fixed(score.low, 5)}–{fixed(score.high, 5)}",))
     if score.lift is not None:
         lines.append((f"lift {signed(score.lift)}",))
-    if score.unparsed_share:
-        lines.append((Toned(f"{percent(score.unparsed_share)} unparsed", "warn"),))
-    return Cell(tuple(lines))
+    return Cell((*lines, *flaws(score)))
+
+
+def flaws(score: Score) -> Iterator[Line]:
+    """What of its rows says little about the pictures: how many answers were unread, or out of range."""
+    for share, what in ((score.unparsed_share, "unparsed"), (score.out_of_range_share, "out of range")):
+        if share:
+            yield (Toned(f"{percent(share)} {what}", "warn"),)
 
 
 def signed(value: float, width: int = 5) -> str:

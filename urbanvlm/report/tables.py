@@ -146,8 +146,10 @@ class _TerminalTable:
                 for model in models
             ]
 
-        if any(score.unparsed_share for score in grid.scores.values()):
+        if grid.has_unparsed:
             table.add_row("unparsed answers", "", *cells(lambda m, p: percent(grid.unparsed_share(m, p))))
+        if grid.has_out_of_range:
+            table.add_row("out of range", "", *cells(lambda m, p: percent(grid.out_of_range_share(m, p))))
         table.add_row(
             "beats the blind\nbaseline on",
             "",
@@ -173,7 +175,9 @@ class _TerminalTable:
         if grid.blind:
             notes.append("blind: always the subtype's most frequent answer, given without looking")
             notes.append("* the whole 95 % interval lies on the better side of blind")
-        if any(score.unparsed_share for score in grid.scores.values()):
+        if grid.has_out_of_range:
+            notes.append("out of range: numbers too far off to be meant, which count as the largest error")
+        if grid.has_unparsed:
             notes.append("? some answers could not be read or are missing; they count as wrong")
         notes += [f"{model} never saw the pictures: it was shown {kind} ones" for model, kind in grid.unseen.items()]
         if grid.never_asked:
