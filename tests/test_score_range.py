@@ -16,7 +16,9 @@ GOLDS = {"count": COUNTS, "viewfactor.scalar": SHARES, "depth.average_per_object
 
 
 def rows(subtype, golds):
-    return [Example(f"e{n}", f"i{n}.jpg", f"p{n}", "What?", gold, "perceptual", subtype) for n, gold in enumerate(golds)]
+    return [
+        Example(f"e{n}", f"i{n}.jpg", f"p{n}", "What?", gold, "perceptual", subtype) for n, gold in enumerate(golds)
+    ]
 
 
 def score(subtype, golds, texts, train=()):

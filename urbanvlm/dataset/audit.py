@@ -18,7 +18,7 @@ from urbanvlm.dataset.scan import Scan, scan
 from urbanvlm.dataset.taxonomy import CONVERSATION, METRICS, NUMERIC_KINDS, SUBTYPES, Subtype, scored_name
 from urbanvlm.evaluate.blind import Golds, blind_baseline
 from urbanvlm.evaluate.metrics import strict_measure
-from urbanvlm.evaluate.parse import Value, parse_answer
+from urbanvlm.evaluate.parse import Value, gold_value
 
 SINGLE_LABEL_ROWS = 3
 """so many rows of one label are worth a word; two agree too often by chance"""
@@ -230,7 +230,7 @@ def _read_answer(name: str, answer: str) -> _Read:
             return _Read(subtype, answer, None, "nan")
         if number < 0 or (subtype.answer_kind == "share" and number > 1):
             return _Read(subtype, answer, None, "number-out-of-range")
-    value = parse_answer(answer, subtype).value
+    value = gold_value(answer, subtype)
     if value is None or (subtype.answers is not None and value not in subtype.answers):
         return _Read(subtype, answer, None, "answer-outside-set")
     return _Read(subtype, answer, value)

@@ -5,12 +5,14 @@ Nothing is ever turned into "no" or 0: a text that names no value, or two that d
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from urbanvlm.dataset.taxonomy import SUBTYPES, Subtype
+from urbanvlm.dataset.taxonomy import NUMERIC_KINDS, SUBTYPES, Subtype
 from urbanvlm.errors import UserError
 from urbanvlm.evaluate.parse_choices import CHOICE_READERS, RELATIONAL
 from urbanvlm.evaluate.parse_numbers import number_claims
@@ -24,6 +26,7 @@ Status = Literal["answer", "unparsed", "missing"]
 _REMEMBERED_LENGTH = 80
 """Longer texts hardly ever repeat and would fill the memory."""
 _REMEMBERED = 1 << 15
+_PROGRAMS_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +67,32 @@ def parse_answer(text: str | None, subtype: Subtype, question: str = "") -> Pars
 
 
 def parse_gold(example: Example) -> Value:
-    """The gold value, from `answer` alone by the grammar of predictions. Raises UserError naming the example."""
+    """The gold value, from `answer` alone. Raises UserError naming the example."""
     subtype = subtype_of(example)
-    parsed = parse_answer(example.answer, subtype)
-    if parsed.value is None:
+    value = gold_value(example.answer, subtype)
+    if value is None:
         raise UserError(
             f"example {example.id}",
             f"gold answer {example.answer!r} is no {_KIND_WORDS[subtype.answer_kind]}, as {subtype.name} needs",
             "mend or remove the row",
         )
-    return parsed.value
+    return value
+
+
+def gold_value(answer: str, subtype: Subtype) -> Value | None:
+    """What a gold answer says: a number as a program writes it, with all its digits; else by the predictions' grammar.
+
+    None where that is no value of the subtype.
+    """
+    if subtype.answer_kind in NUMERIC_KINDS and _PROGRAMS_NUMBER.fullmatch(answer.strip()):
+        number = float(answer) + 0.0  # no minus zero
+        if math.isfinite(number) and subtype.answer_kind == "number":
+            return number
+        if number.is_integer() and number >= 0 and subtype.answer_kind == "integer":
+            return int(number)
+        if 0 <= number <= 1 and subtype.answer_kind == "share":
+            return number
+    return parse_answer(answer, subtype).value
 
 
 def subtype_of(example: Example) -> Subtype:

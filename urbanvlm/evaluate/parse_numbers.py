@@ -13,6 +13,7 @@ from urbanvlm.evaluate.parse_text import ODD_DIGIT, tokens_of, without_ignorance
 from urbanvlm.evaluate.vocabulary import VEHICLE_WORDS, class_mentions, own_mentions, word_set
 
 _MOST_DIGITS = 15
+"""before the decimal point; a third has any number behind it"""
 
 _TO_TWENTY = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -205,11 +206,11 @@ def _as_lexeme(value: float | None) -> _Lexeme:
 
 
 def _value(digits: str) -> float | None:
-    if sum(map(str.isdigit, digits)) > _MOST_DIGITS:
-        return None
     if "," in digits:
         thousands = re.fullmatch(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", digits)
         digits = digits.replace(",", "" if thousands else ".")
+    if len(digits.partition(".")[0]) > _MOST_DIGITS:
+        return None
     try:
         value = float(digits)
     except ValueError:  # 0,350,000

@@ -114,7 +114,9 @@ def _notes(scores: Sequence[Score], has_train: bool) -> list[str]:
         f"blind: always the subtype's most frequent answer, taken from {source}; lift: how much better than that",
     ]
     if any(score.out_of_range_share for score in scores):
-        notes.append(f"{_FAR}: numbers too far off to be meant; each counts as the largest error, as an unread one does")
+        notes.append(
+            f"{_FAR}: numbers too far off to be meant; each counts as the largest error, as an unread one does"
+        )
     never = [
         f"{_group(score)} {METRICS[score.name].name}" for score in scores if score.level == "metric" and not score.asked
     ]
