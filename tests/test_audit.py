@@ -211,7 +211,7 @@ def test_a_subtype_of_nearly_one_answer(tmp_path: Path) -> None:
     rows = [row(20 + n, "No" if n else "Yes", "scene.skyline_visibility") for n in range(20)]
     (one,) = look(tmp_path, [*CLEAN, *rows]).findings
     assert (one.code, one.count) == ("low-entropy", 20)
-    assert "95% of 20 answers are no" in one.message
+    assert "95 % of 20 answers are no" in one.message
 
 
 def test_what_a_guesser_scores(tmp_path: Path) -> None:

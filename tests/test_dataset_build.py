@@ -206,7 +206,7 @@ def test_the_card_counts_what_is_in_the_files(folder: Path, splits: dict[str, li
         assert f"| {split} | {len({e.place for e in examples})} | {images} | {len(examples)} |" in card
         sides = Counter(e.answer for e in examples if e.subtype == "spatial.distribution")
         named = len({e.extra["object"] for e in examples if e.subtype == "spatial.distribution"})
-        labels = f"50% | No {sides['No']}, Yes {sides['Yes']} |"
+        labels = f"50 % | No {sides['No']}, Yes {sides['Yes']} |"
         assert f"| spatial.distribution | {split} | {sides.total()} | {named} of 9 | {labels}" in card
         assert all(f"| {subtype} | {split} |" in card for subtype in SUBTYPES)
 

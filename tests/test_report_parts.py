@@ -99,6 +99,22 @@ def test_a_confusion_counts_every_row_with_a_column_for_what_was_not_read() -> N
     assert classes.counts == {("car", OTHER): 1, ("car", "car"): 1}
 
 
+@pytest.mark.parametrize(
+    ("subtype", "gold", "said", "answers"),
+    [
+        ("presence.binary", "no", "yes", ("yes", "no", UNREAD)),
+        ("spatial.distribution.label", "left side", "right side", ("left side", "right side", "evenly spread", UNREAD)),
+        ("depth.range.label", "high", "low", ("low", "moderate", "high", UNREAD)),
+        ("multi_hop.which_is_more", "cars", "people", ("car", "person", UNREAD)),
+    ],
+)
+def test_every_label_of_a_closed_set_has_its_column(subtype: str, gold: str, said: str, answers: tuple[str]) -> None:
+    (one,) = confusions(evaluation([(subtype, gold, said)] * 2).rows, Strict())
+    assert len(one.golds) == 1
+    assert one.answers == answers
+    assert OTHER not in {answer for _, answer in one.counts}
+
+
 def test_a_scale_keeps_its_order() -> None:
     one = evaluation([("depth.range.label", label, label) for label in ("high", "high", "moderate", "low")])
     assert confusions(one.rows, Strict())[0].golds == ("low", "moderate", "high")

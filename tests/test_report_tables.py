@@ -17,13 +17,14 @@ from report_support import scores
 from rich.console import Console
 
 from urbanvlm.dataset.taxonomy import METRICS
+from urbanvlm.percent import percent
 from urbanvlm.records import Score
 from urbanvlm.report import terminal_table
 from urbanvlm.report.document import Document, Section
 from urbanvlm.report.grid import ScoreGrid, beats_blind
 from urbanvlm.report.markdown import code_block, escape, render_markdown, shorten
 from urbanvlm.report.scores import scores_table
-from urbanvlm.report.tables import PARTIAL_STAMP, fixed, percent
+from urbanvlm.report.tables import PARTIAL_STAMP, fixed
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -168,7 +169,11 @@ def test_short_bounds(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(0, "0 %"), (0.0001, "0.1 %"), (0.031, "3.1 %"), (0.5, "50 %"), (0.9999, "99.9 %"), (1, "100 %")],
+    [
+        *[(0, "0 %"), (0.0001, "0.1 %"), (0.031, "3.1 %"), (0.5, "50 %"), (0.9999, "99.9 %"), (1, "100 %")],
+        # Half up, and the same where a half was lost on the way: shares are kept to six decimals, and summed.
+        *[(0.375, "38 %"), (0.374999875, "38 %"), (0.125, "13 %"), (0.3749, "37 %"), (0.0625, "6.3 %")],
+    ],
 )
 def test_percent_never_rounds_some_to_none_or_all(share: float, text: str) -> None:
     assert percent(share) == text

@@ -19,6 +19,7 @@ from urbanvlm.dataset.taxonomy import CONVERSATION, METRICS, NUMERIC_KINDS, SUBT
 from urbanvlm.evaluate.blind import Golds, blind_baseline
 from urbanvlm.evaluate.metrics import strict_measure
 from urbanvlm.evaluate.parse import Value, gold_value
+from urbanvlm.percent import percent
 
 SINGLE_LABEL_ROWS = 3
 """so many rows of one label are worth a word; two agree too often by chance"""
@@ -365,7 +366,7 @@ def _label_findings(data: Scan, labels: Iterable[Labels], blind: Iterable[Blind]
                 message = f"{found.subtype}: all {found.rows} answers are {found.most}"
                 yield finding("single-label", where, found.rows, message)
         elif found.rows >= JUDGED_ROWS and (found.entropy or 0) < LOW_ENTROPY:
-            share = f"{found.majority_share:.0%} of {found.rows} answers are {found.most}"
+            share = f"{percent(found.majority_share)} of {found.rows} answers are {found.most}"
             message = f"{found.subtype}: {share} (entropy {found.entropy:.2f} of 1)"
             yield finding("low-entropy", where, found.rows, message)
     for guess in blind:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from urbanvlm.dataset.balance import Label, Thing, label_counts
 from urbanvlm.dataset.rules import RULES
 from urbanvlm.dataset.taxonomy import NUMERIC_KINDS, SUBTYPES
+from urbanvlm.percent import percent
 from urbanvlm.records import Example, Metadata
 
 UNEVEN_SHARE = 0.55
@@ -65,7 +66,7 @@ def _labels(by_subtype: Mapping[str, Chosen], subtypes: Sequence[str], possible:
             counts = label_counts([example.answer for example in examples], SUBTYPES[name])
             words = ", ".join(f"{label} {count}" for label, count in sorted(counts.items(), key=_by_value))
             about = f"{len(_things(examples))} of {things}" if things else ""
-            yield f"| {name} | {split} | {len(examples)} | {about} | {_largest_share(counts):.0%} | {words} |"
+            yield f"| {name} | {split} | {len(examples)} | {about} | {percent(_largest_share(counts))} | {words} |"
 
 
 def _by_value(item: tuple[str, int]) -> tuple[float, str]:
@@ -107,7 +108,7 @@ def _uneven(
         return
     counts = label_counts([example.answer for example in examples], SUBTYPES[name])
     if SUBTYPES[name].answer_kind not in NUMERIC_KINDS and (share := _largest_share(counts)) > UNEVEN_SHARE:
-        yield f"{share:.0%} have one label, because these places show hardly any other"
+        yield f"{percent(share)} have one label, because these places show hardly any other"
     not_asked = things - _things(examples)
     full = max(len(of_thing) for of_thing in labels.values()) if SUBTYPES[name].answers else 2
     if one_sided := sorted(thing for thing in not_asked if len(labels.get(thing, ())) < full):

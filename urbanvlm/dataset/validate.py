@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from urbanvlm.dataset.findings import check_code
 from urbanvlm.errors import UserError
+from urbanvlm.percent import percent
 from urbanvlm.run_folder import resolve_folder
 
 if TYPE_CHECKING:
@@ -103,13 +104,13 @@ def labels_table(result: Audit) -> RenderableType:
     labels.add_column("entropy", justify="right")
     for one in result.labels:
         entropy = "" if one.entropy is None else f"{one.entropy:.2f}"
-        labels.add_row(one.subtype, f"{one.rows:,}", one.most, f"{one.majority_share:.0%}", entropy)
+        labels.add_row(one.subtype, f"{one.rows:,}", one.most, percent(one.majority_share), entropy)
     blind = Table(box=None, header_style="bold", pad_edge=False, title="guessing blindly", title_justify="left")
     for column, justify in (("metric", "left"), ("rows", "right"), ("majority", "right"), ("score", "right")):
         blind.add_column(column, justify=justify)  # type: ignore[arg-type]
     for guess in result.blind:
         score = f"{'MAE' if guess.is_error else 'F1'} {guess.score:.2f}"
-        blind.add_row(guess.metric, f"{guess.rows:,}", f"{guess.majority_share:.0%}", score)
+        blind.add_row(guess.metric, f"{guess.rows:,}", percent(guess.majority_share), score)
     rows = sum(one.rows for one in result.labels)
-    blind.add_row("[bold]all[/]", f"{rows:,}", f"{result.majority_share or 0:.0%}", "")
+    blind.add_row("[bold]all[/]", f"{rows:,}", percent(result.majority_share or 0.0), "")
     return Group("", labels, "", blind)

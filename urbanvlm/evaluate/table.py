@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from urbanvlm.dataset.taxonomy import METRICS, SUBTYPES
+from urbanvlm.percent import percent
 from urbanvlm.records import Score
-from urbanvlm.report.tables import fixed, percent
+from urbanvlm.report.tables import fixed
 
 _LONGEST_NAME = 27
 _FAR = "out of range"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urbanvlm.dataset.audit import Audit, Labels
 from urbanvlm.dataset.taxonomy import METRICS
+from urbanvlm.percent import percent
 from urbanvlm.report.document import (
     NOTHING,
     Block,
@@ -21,7 +22,7 @@ from urbanvlm.report.document import (
     Toned,
 )
 from urbanvlm.report.facts import RunFacts
-from urbanvlm.report.tables import fixed, percent
+from urbanvlm.report.tables import fixed
 from urbanvlm.run_folder import RunFolder
 
 _TONES: dict[str, Tone] = {"error": "bad", "warning": "warn", "note": "muted"}

@@ -15,6 +15,7 @@ from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.errors import UserError
 from urbanvlm.evaluate.compare import gain
 from urbanvlm.evaluate.scores_file import read_scores
+from urbanvlm.percent import percent
 from urbanvlm.records import Score, write_atomic
 from urbanvlm.report.columns import Column, Result, cells_of, grid_of, seed_columns, single_columns
 from urbanvlm.report.document import (
@@ -47,7 +48,7 @@ from urbanvlm.report.markdown import figures_of, render_markdown, shorten
 from urbanvlm.report.pairs import pairs_section
 from urbanvlm.report.scores import flaws, score_cell
 from urbanvlm.report.spreadsheet import FIELDS, csv_rows, csv_text, latex_table
-from urbanvlm.report.tables import PARTIAL_REASON, PARTIAL_STAMP, fixed, is_partial, metric_label, percent
+from urbanvlm.report.tables import PARTIAL_REASON, PARTIAL_STAMP, fixed, is_partial, metric_label
 from urbanvlm.run_folder import RunFolder, is_complete, mark_complete, marker_of
 from urbanvlm.stages import is_done, stages_of
 from urbanvlm.sweep import RecordedPoint, SweepFolder, SweepRecord

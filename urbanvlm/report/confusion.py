@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from urbanvlm.dataset.taxonomy import NUMERIC_KINDS, SUBTYPES
@@ -25,7 +25,7 @@ class Confusion:
     subtype: str
     golds: tuple[str, ...]
     answers: tuple[str, ...]
-    """the gold ones in the same order, then OTHER where it occurs, then UNREAD"""
+    """the gold ones, and all of a closed set, in the same order, then OTHER where it occurs, then UNREAD"""
     counts: dict[tuple[str, str], int]
 
     def share(self, gold: str, answer: str) -> float:
@@ -46,19 +46,26 @@ def _confusion(subtype: str, rows: Sequence[Row], profile: Profile) -> Confusion
     golds = Counter(str(profile.in_words(row.gold, row.subtype)) for row in rows)
     ordered = sorted(golds, key=lambda gold: (-golds[gold], gold))
     kept = sorted(ordered[:MOST_LABELS], key=_order)
+    answers = sorted({*kept, *_closed(subtype, golds)}, key=_order)
     counts: Counter[tuple[str, str]] = Counter()
     for row in rows:
         gold, answer = (str(profile.in_words(value, row.subtype)) for value in (row.gold, row.parsed.value))
         if row.parsed.status != "answer":
             answer = UNREAD
         gold = gold if gold in kept else OTHER
-        counts[gold, answer if answer in kept or answer == UNREAD else OTHER] += 1
+        counts[gold, answer if answer in answers or answer == UNREAD else OTHER] += 1
     others = [OTHER] if any(OTHER in pair for pair in counts) else []
     rare = [OTHER] if len(ordered) > MOST_LABELS else []
-    return Confusion(subtype, (*kept, *rare), (*kept, *others, UNREAD), dict(counts))
+    return Confusion(subtype, (*kept, *rare), (*answers, *others, UNREAD), dict(counts))
 
 
 _SCALES = (("yes", "no"), ("low", "moderate", "high"), ("left side", "right side", "evenly spread"))
+
+
+def _closed(subtype: str, golds: Collection[str]) -> Collection[str]:
+    """All labels of a closed set, though some are never gold; of the paper profile, which has sets of its own, too."""
+    sets = (SUBTYPES[subtype].answers or (), *_SCALES)
+    return next((labels for labels in sets if set(labels).issuperset(golds)), ())
 
 
 def _order(label: str) -> tuple[int, str]:

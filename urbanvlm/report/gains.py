@@ -10,6 +10,7 @@ from functools import cache
 from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.evaluate.compare import Difference, gain
 from urbanvlm.experiment import Experiment
+from urbanvlm.percent import half_up
 from urbanvlm.report.document import (
     Block,
     Cell,
@@ -155,4 +156,4 @@ def _cell(grid: ScoreGrid, one: Gain | None, model: str, metric: str, published:
 def gain_words(change: float) -> str:
     """`+12.5 %`, with a true minus."""
     # Adding zero takes the sign from what rounds to none.
-    return f"{round(100 * change, 1) + 0.0:+.1f} %".replace("-", "−")
+    return f"{half_up(100 * change, 1) + 0.0:+.1f} %".replace("-", "−")

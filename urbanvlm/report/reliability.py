@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from urbanvlm.dataset.taxonomy import SUBTYPES
+from urbanvlm.percent import percent
 from urbanvlm.report.document import Block, Bullets, Cell, Line, Panels, Paragraph, Section, Subsection, Table, Toned
 from urbanvlm.report.facts import Evaluation, RunFacts
 from urbanvlm.report.markdown import shorten
-from urbanvlm.report.tables import percent
 
 COMMONEST = 5
 LONGEST_TEXT = 120

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from urbanvlm.dataset.taxonomy import METRICS
+from urbanvlm.percent import percent
 from urbanvlm.records import Score
 from urbanvlm.report.document import (
     NOTHING,
@@ -25,7 +26,7 @@ from urbanvlm.report.document import (
 )
 from urbanvlm.report.facts import RunFacts
 from urbanvlm.report.grid import ScoreGrid, beats_blind, lower_is_better, of_the_tables
-from urbanvlm.report.tables import fixed, metric_label, percent
+from urbanvlm.report.tables import fixed, metric_label
 
 READING = Bullets.of(
     "Metrics are F1, from 0 to 1, higher is better: of the answer yes for yes/no questions, the mean over the classes "
@@ -46,8 +47,8 @@ READING = Bullets.of(
 
 UNREAD_WORDS = {
     "strict": "An answer that could not be read, or is missing, counts as wrong, and in an MAE as the largest error "
-    "that an answer from 0 to the largest gold answer can make. No answer counts more than that: one further off is out "
-    "of range.",
+    "that an answer from 0 to the largest gold answer can make. No answer counts more than that: a number that is "
+    "further off is out of range.",
     "paper": "Answers are read as the published scorer reads them, its faults included: what it cannot read it drops, "
     "or takes for no. Compare these scores with its table, not with strict ones.",
 }

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.evaluate.asked import asked_examples
+from urbanvlm.percent import percent
 from urbanvlm.records import Score
 from urbanvlm.report.grid import ScoreGrid, beats_blind, lower_is_better
 from urbanvlm.run_folder import RunFolder
@@ -52,13 +53,6 @@ def fixed(value: float, width: int, *, leading_zero: bool = True) -> str:
         if len(text) <= width:
             break
     return text
-
-
-def percent(share: float) -> str:
-    """A share 0..1 in percent, with a decimal where it would otherwise read as none or all."""
-    if 0 < share < 0.095 or 0.995 <= share < 1:
-        return f"{max(0.1, min(99.9, 100 * share)):.1f} %"
-    return f"{100 * share:.0f} %"
 
 
 _MARKS = 2
