@@ -165,6 +165,9 @@ class TestNotMeeting:
             ({"MASTER_ADDR": "localhost", "MASTER_PORT": "70000"}, "MASTER_PORT=70000"),
             ({"URBANVLM_RENDEZVOUS": "/no/such/folder/file"}, "there is no folder /no/such/folder on this node"),
             ({"URBANVLM_MEET_SECONDS": "soon"}, "URBANVLM_MEET_SECONDS=soon: is not a number"),
+            ({"URBANVLM_MEET_SECONDS": "nan"}, "URBANVLM_MEET_SECONDS=nan: is not a number"),
+            ({"URBANVLM_MEET_SECONDS": "inf"}, "URBANVLM_MEET_SECONDS=inf: is not a number"),
+            ({"URBANVLM_MEET_SECONDS": "0"}, "URBANVLM_MEET_SECONDS=0: is not a number"),
         ],
     )
     def test_settings_that_cannot_be(self, place: dict[str, str], words: str) -> None:

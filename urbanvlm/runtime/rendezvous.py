@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import math
 import os
 import socket
 import time
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 MEET_SECONDS = 600.0
 """How long to wait for the others unless URBANVLM_MEET_SECONDS says otherwise: nodes start minutes apart where the
 container or the file system is slow."""
+LONGEST_MEET_SECONDS = 7 * 24 * 3600.0
 PORTS = range(10_000, 32_768)
 """Above the ports of services, below those that Linux gives to outgoing connections."""
 LINGER_SECONDS = 10.0
@@ -74,7 +76,10 @@ class Patience:
         try:
             seconds = float(text)
         except ValueError:
-            raise UserError(f"URBANVLM_MEET_SECONDS={text}", "is not a number of seconds") from None
+            seconds = math.nan
+        # One that is too great for a timeout of torch's, or no number, ended in a traceback.
+        if not 0 < seconds <= LONGEST_MEET_SECONDS:
+            raise UserError(f"URBANVLM_MEET_SECONDS={text}", "is not a number of seconds above 0, a week at most")
         return cls(seconds, time.monotonic() + seconds)
 
     @property
@@ -138,7 +143,7 @@ def check_gloo_interface(met: Met, environment: Mapping[str, str]) -> str | None
     raise UserError(
         f"node {node_name()}",
         what,
-        "set GLOO_SOCKET_IFNAME (in the cluster profile: env) to the interface that the nodes share",
+        "set GLOO_SOCKET_IFNAME (in the cluster profile: environment) to the interface that the nodes share",
     )
 
 

@@ -76,7 +76,7 @@ def build_engine(model: nn.Module, train: Train, precision: str, device: torch.d
 
     supported = {"bf16": get_accelerator().is_bf16_supported, "fp16": get_accelerator().is_fp16_supported}
     if precision in supported and not supported[precision]():
-        raise UserError("models.precision", f"this machine cannot train in {precision}", "use another precision")
+        raise UserError("models.N.precision", f"this machine cannot train in {precision}", "use another precision")
     elements = sum(p.numel() for p in model.parameters() if p.requires_grad)
     config = deepspeed_config(train, precision, elements, device.type == "cuda")
     groups = parameter_groups(model, train.weight_decay)
