@@ -93,6 +93,9 @@ FAULTS: Mapping[str, tuple[str, Row | str]] = {
     "complex": ("other-words", changed(subtype="depth.range", answer="Complex")),
     "another answer": ("contradicting-rationale", changed(cot_answer="No car in sight. Answer: Yes")),
     "no answer": ("contradicting-rationale", changed(cot_answer="No car in sight.")),
+    "a picture in the question": ("image-token", changed(question="<image>\nIs there a car?")),
+    "a picture in the answer": ("image-token", changed(answer="<image> No")),
+    "a picture in the rationale": ("image-token", changed(cot_answer="I see <image>. Answer: No")),
     "a threshold": ("quoted-threshold", changed(cot_answer="Its share is above 0.5. Answer: No")),
 }
 

@@ -84,6 +84,7 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, list[str], list[str]]] = {
     "empty file": (text("test.jsonl", "\n"), [], ["test.jsonl"]),
     "missing question": (row(question=None), [], ["test.jsonl:2", "question"]),
     "half a character": (row(question="a\ud83d"), [], ["test.jsonl:2", "question"]),
+    "a picture in the question": (row(question="<image> A car?"), [], ["test.jsonl:2", "question holds <image>"]),
     "fp16 with T5": (None, ["--set", "models.0.family=blip2 models.0.precision=fp16"], ["models.0", "fp16", "bf16"]),
     "a folder of no model": (None, ["--set", "models.0.checkpoint=pictures"], ["models.0", "config.json", "no such"]),
     "file below a file": (None, ["--set", "data.test_file=test.jsonl/x"], ["test.jsonl/x", "Not a directory"]),

@@ -27,6 +27,7 @@ class Kind:
 CODES: Mapping[str, Kind] = {
     "malformed-line": Kind("error", "a line is not JSON, or not an object", allowable=False),
     "malformed-row": Kind("error", "a key is missing, or is not text", allowable=False),
+    "image-token": Kind("error", "a text holds <image>, which a model takes for a picture", allowable=False),
     "nan": Kind("error", "NaN or infinity", allowable=False),
     "image-outside": Kind("error", "image_id leads out of the image folder", allowable=False),
     "unknown-subtype": Kind("error", "no such subtype", allowable=False),

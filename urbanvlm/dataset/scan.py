@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from urbanvlm.dataset.conversations import IMAGE_TOKEN
 from urbanvlm.dataset.findings import Tally
 from urbanvlm.dataset.places import panorama_folders, place_of, tells_place
 from urbanvlm.dataset.rationale import contradicts, quotes_threshold
@@ -187,6 +188,7 @@ class _Builder:
         self.image_of.extend(image_of)
         self.answer_of.extend(map(self.answers.__getitem__, texts.answer))
         self.questions.extend(map(hash, zip(image_of, texts.question, strict=True)))
+        self._judge_tokens(numbers, texts)
         if texts.id is None:
             self.ids.frombytes(bytes(8 * count))
             self.has_id.extend(bytes(count))
@@ -198,6 +200,15 @@ class _Builder:
         else:
             self.has_rationale.extend(text is not None for text in texts.rationale)
             self._judge_rationales(numbers, texts.answer, texts.rationale)
+
+    def _judge_tokens(self, numbers: Sequence[int], texts: _Texts) -> None:
+        """A model would take the token for a second picture, and training would end when the row's turn comes."""
+        columns = {"question": texts.question, "answer": [answer for _, answer in texts.answer]}
+        for name, values in (columns | {"cot_answer": texts.rationale or ()}).items():
+            for number, value in zip(numbers, values, strict=False):
+                if value is not None and IMAGE_TOKEN in value:
+                    what = f"{name} holds {IMAGE_TOKEN}; take it out, as every question gets its picture"
+                    self.tally.add("image-token", number, what)
 
     def _judge_rationales(
         self, numbers: Sequence[int], answers: Sequence[tuple[str, str]], rationales: Sequence[str | None]
