@@ -33,7 +33,9 @@ CODES: Mapping[str, Kind] = {
     "unknown-subtype": Kind("error", "no such subtype", allowable=False),
     "duplicate-id": Kind("error", "two rows of one id", allowable=False),
     "missing-image": Kind("error", "no such picture", allowable=False),
-    "broken-image": Kind("error", "the picture cannot be decoded to its end", allowable=False),
+    "broken-image": Kind(
+        "error", "the picture is not whole, too large, or of numbers that could mean any shade", allowable=False
+    ),
     "missing-rationale": Kind("error", "trained on rationales, but has none", allowable=False),
     "nothing-to-ask": Kind("error", "no row can be scored", allowable=False),
     "too-long": Kind("error", "image, prompt and answer are more than the model reads", allowable=False),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from urbanvlm.dataset.decode import PictureError, decode
 from urbanvlm.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -60,7 +60,7 @@ def resolve_image(images: Path, image_id: str) -> Path:
 
 
 def open_image(images: Path, image_id: str) -> Image.Image:
-    """The picture in RGB, fully decoded, turned the way its EXIF orientation says. Raises UserError if it is broken."""
+    """The picture in RGB, as `decode` gives it. Raises UserError if there is none, or it is broken."""
     return _read(resolve_image(images, image_id))
 
 
@@ -78,16 +78,7 @@ def image_faults(image_ids: Iterable[str], images: Path, decode: bool = True) ->
 
 
 def _read(path: Path, draft: bool = False) -> Image.Image:
-    """`draft`: in the smallest size that the format can decode to; that reads a JPEG to its end in half the time."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if draft:
-                    image.draft("RGB", (1, 1))
-                return ImageOps.exif_transpose(image).convert("RGB")
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ImageError("broken-image", path, "has too many pixels to be a photograph", "shrink it") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        reason = " ".join(str(error).replace(str(path), "it").split())
-        raise ImageError("broken-image", path, f"is not a whole picture ({reason})", "replace it") from None
+        return decode(path, draft)
+    except PictureError as error:
+        raise ImageError("broken-image", path, error.what, error.next_step) from None
