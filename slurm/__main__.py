@@ -20,10 +20,11 @@ from slurm.plan import Plan, make_plan
 from slurm.verbs import add_verbs
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
-from urbanvlm.inputs import check_fetched, check_inputs, check_same_inputs
+from urbanvlm.inputs import check_fetched, check_inputs
 from urbanvlm.lock import hold
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.runs import remember_output, short
+from urbanvlm.same_inputs import check_same_inputs
 from urbanvlm.stages import is_done
 from urbanvlm.sweep import Point, Sweep, SweepFolder, load_sweep
 
@@ -97,6 +98,7 @@ def _load(options: argparse.Namespace) -> tuple[Sweep, list[Plan]]:
     for point in sweep.points:
         experiment, run = point.experiment, RunFolder.of(point.experiment)
         plans.append(make_plan(experiment, cluster))
+        check_same_inputs(experiment, run)
         if not all(is_done(run, experiment, job.stage) for job in plans[-1].jobs):
             has_work = True
             remarks |= dict.fromkeys(check_inputs(experiment, options.experiment))
@@ -170,12 +172,10 @@ def _submit(options: argparse.Namespace, console: Console) -> int:
         return _submit_sweep(sweep, plans, console)
     experiment, plan, run = sweep.points[0].experiment, plans[0], RunFolder.of(sweep.points[0].experiment)
     _show(plan, experiment, run, console)
-    if all(is_done(run, experiment, job.stage) for job in plan.jobs):
-        check_same_inputs(experiment, run)
-    elif plan.cluster.executor == "slurm":
-        _submit_to_slurm(plan, experiment, run, console)
-        return 0
-    else:
+    if not all(is_done(run, experiment, job.stage) for job in plan.jobs):
+        if plan.cluster.executor == "slurm":
+            _submit_to_slurm(plan, experiment, run, console)
+            return 0
         _run_here(plan, experiment, run, console)
     _show_result(run, experiment, console)
     return 0

@@ -18,6 +18,7 @@ from urbanvlm.errors import UserError
 from urbanvlm.lock import living_owner
 from urbanvlm.progress import ProgressSnapshot, read_progress
 from urbanvlm.run_folder import RunFolder, is_complete
+from urbanvlm.same_inputs import changed_inputs, refusal
 from urbanvlm.stages import Stage, is_done, needs_of, results_of, stages_of
 
 State = Literal[
@@ -155,6 +156,8 @@ class RunStatus:
     jobs: tuple[JobStatus, ...]
     problem: str = ""
     """why its folder cannot be read"""
+    changed: str = ""
+    """which files are not what it began with, in words"""
 
     @property
     def done(self) -> int:
@@ -184,7 +187,8 @@ def status_of(runs: Sequence[RunFolder]) -> tuple[list[RunStatus], str]:
         if isinstance(found, str):
             statuses.append(RunStatus(run, (), found))
         else:
-            statuses.append(RunStatus(run, job_statuses(run, found, slurm, time.time())))
+            jobs = job_statuses(run, found, slurm, time.time())
+            statuses.append(RunStatus(run, jobs, changed=_changed(run, folders=len(runs) == 1)))
     return statuses, slurm.problem
 
 
@@ -200,6 +204,15 @@ def record_of(run: RunFolder, stage: Stage) -> JobRecord:
     """What the run folder says about one job of it."""
     done = is_done(run, run.experiment, stage)
     return JobRecord(stage, done, read_submission(run, stage.name), attempts_of(run, stage.name))
+
+
+def _changed(run: RunFolder, *, folders: bool) -> str:
+    """Of a single run down to its pictures, which would take long for many runs."""
+    try:
+        changed = changed_inputs(run.experiment, run, folders=folders)
+    except (UserError, OSError, ValueError) as error:
+        return str(error)
+    return str(refusal(run, run.experiment, changed)) if changed else ""
 
 
 def _records(run: RunFolder) -> tuple[JobRecord, ...] | str:

@@ -27,10 +27,10 @@ from slurm.snapshot import take_snapshot
 from slurm.submission import Submission, named, queue_ids, read_submission, write_submission
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
-from urbanvlm.inputs import check_same_inputs
 from urbanvlm.lock import birth_of
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder, is_complete
+from urbanvlm.same_inputs import note_inputs
 from urbanvlm.stages import checkpoint_save_seconds, is_done, results_of
 
 NO_LIMIT_MINUTES = 60 * 24 * 365
@@ -100,7 +100,7 @@ def in_queue(jobs: Iterable[tuple[RunFolder, str]]) -> dict[tuple[RunFolder, str
 
 def prepare(experiment: Experiment, run: RunFolder) -> Path:
     """Write what jobs read, while holding the run's lock; returns the code's snapshot."""
-    check_same_inputs(experiment, run)
+    note_inputs(experiment, run)
     run.write_experiment(experiment)
     return take_snapshot(run)
 

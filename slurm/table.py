@@ -79,6 +79,7 @@ def as_json(statuses: Sequence[RunStatus], problem: str) -> dict[str, Any]:
                 "path": str(status.run.path),
                 "state": status.state,
                 "problem": status.problem,
+                "changed": status.changed,
                 "stages_done": status.done,
                 "jobs": [asdict(job) for job in status.jobs],
             }

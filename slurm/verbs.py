@@ -17,6 +17,7 @@ from urbanvlm.runs import find_run, find_runs, find_runs_of, outputs, short
 
 LOG_LINES = 40
 LOG_BYTES = 64 * 1024
+MOST_CHANGED = 3
 MOST_LOGS = 8
 """of one job, unless that job is asked for: an array has hundreds"""
 
@@ -73,6 +74,11 @@ def _status(options: argparse.Namespace, console: Console) -> int:
         console.print(jobs_table(statuses[0], console.width))
     else:
         console.print(runs_table(statuses, console.width))
+    changed = [status.changed for status in statuses if status.changed]
+    for line in changed[:MOST_CHANGED]:
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
+    if len(changed) > MOST_CHANGED:
+        console.print(f"and files of {len(changed) - MOST_CHANGED} more runs", style="yellow")
     if problem:
         console.print(f"Slurm was not asked, the folders alone speak: {problem}", style="yellow", markup=False)
     for line in _hints(statuses):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from urbanvlm.dataset.images import resolve_image
-from urbanvlm.dataset.prompts import SHIPPED, load_prompts
+from urbanvlm.dataset.prompts import load_prompts
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError, suggest
@@ -18,8 +15,7 @@ from urbanvlm.evaluate.asked import with_gold
 from urbanvlm.evaluate.unseen import shuffled_images
 from urbanvlm.experiment import Experiment, Scenes
 from urbanvlm.models.registry import check_model, is_hub_name
-from urbanvlm.records import write_atomic
-from urbanvlm.run_folder import RunFolder, fingerprint, resolve_folder
+from urbanvlm.run_folder import resolve_folder
 
 RATIONALE_TOKENS = 64
 """a chain of thought shorter than this hardly reaches its answer"""
@@ -95,44 +91,6 @@ def _splits(experiment: Experiment) -> dict[str, Path]:
     data = experiment.data
     files = {"train": data.train_file, "val": data.val_file, "test": data.test_file}
     return {split: Path(file) for split, file in files.items() if file is not None}
-
-
-def check_same_inputs(experiment: Experiment, run: RunFolder) -> None:
-    """A run goes on only with what it began with; the first call writes down what that is.
-
-    Files count by their content, pictures and the files of a checkpoint folder by name and size: reading them all would
-    take minutes. Raises UserError naming what is another one now.
-    """
-    now = _inputs(experiment)
-    if not run.inputs_file.is_file():
-        write_atomic(run.inputs_file, json.dumps(now, indent=1) + "\n")
-        return
-    before = json.loads(run.inputs_file.read_text(encoding="utf-8"))
-    for name in now:
-        if before.get(name) != now[name]:
-            raise UserError(
-                name, f"is not what {run.id} began with", "bring the old one back, or change the experiment's name"
-            )
-
-
-def _inputs(experiment: Experiment) -> dict[str, str]:
-    """What the experiment reads, by name -> sha256."""
-    prompts = experiment.evaluate.prompts
-    found = {str(file): fingerprint(file) for file in _splits(experiment).values()}
-    found[prompts or "the shipped prompts"] = fingerprint(Path(prompts) if prompts else SHIPPED)
-    if experiment.data.images is not None:
-        images = resolve_folder(experiment.data.images)
-        ids = {example.image_id for file in _splits(experiment).values() for example in read_examples(file)}
-        found[experiment.data.images] = _sizes(resolve_image(images, name) for name in ids)
-    for checkpoint in {Path(model.checkpoint) for model in experiment.models}:
-        if checkpoint.is_dir():
-            found[str(checkpoint)] = _sizes(path for path in checkpoint.rglob("*") if path.is_file())
-    return found
-
-
-def _sizes(files: Iterable[Path]) -> str:
-    listing = sorted((str(file), file.stat().st_size) for file in files)
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
 def _check_writable(output: Path, where: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from urbanvlm.errors import UserError
@@ -30,13 +30,16 @@ def report(options: argparse.Namespace) -> int:
     if len(names) == 1 and options.out is None and (sweep := find_sweep(names[0], outputs())):
         from urbanvlm.report.comparison import write_comparison
 
-        return _show(sweep.comparison, sweep.page, write_comparison(sweep))
+        missing = write_comparison(sweep)
+        _note_changes(find_runs_of(names[0], outputs()))
+        return _show(sweep.comparison, sweep.page, missing)
     runs = [run for name in names for run in find_runs_of(name, outputs())]
     if len(runs) == 1:
         return _one(runs[0], options.out)
     from urbanvlm.report.comparison import compare_runs
 
     folder, missing = compare_runs(runs, options.out)
+    _note_changes(runs)
     return _show(folder.comparison, folder.page, missing)
 
 
@@ -59,7 +62,17 @@ def _one(run: RunFolder, out: Path | None) -> int:
         what = f"is not there: {done} of {len(answers)} evaluations of {run.id} are finished"
         raise UserError(missing[0], what, "make submit goes on with the run")
     run_stage(run, Stage("report"), Process())
+    _note_changes([run])
     return _show(run.report, run.page, {})
+
+
+def _note_changes(runs: Sequence[RunFolder]) -> None:
+    """Say of which runs the files are not what they began with: their stored answers speak of those of then."""
+    from urbanvlm.same_inputs import changed_inputs, refusal
+
+    for run in runs:
+        if changed := changed_inputs(run.experiment, run):
+            print(f"note: {refusal(run, run.experiment, changed)}", file=sys.stderr)
 
 
 def _show(text: Path, page: Path, missing: Mapping[str, str]) -> int:

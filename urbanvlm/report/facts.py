@@ -19,6 +19,7 @@ from urbanvlm.evaluate.score import Stamp, score_rows
 from urbanvlm.records import Example, Score
 from urbanvlm.report.grid import ScoreGrid, shown_images
 from urbanvlm.run_folder import RunFolder
+from urbanvlm.same_inputs import changed_inputs, check_same_questions
 from urbanvlm.stages import Stage, needs_of, results_of
 
 
@@ -48,6 +49,11 @@ class RunFacts:
     evaluations: tuple[Evaluation, ...]
     scores: tuple[Score, ...]
     audit: Audit
+
+    @cached_property
+    def changed(self) -> tuple[str, ...]:
+        """Files that are not what the run began with; the question files are."""
+        return changed_inputs(self.run.experiment, self.run)
 
     @cached_property
     def grid(self) -> ScoreGrid:
@@ -87,7 +93,11 @@ def profile_of_run(run: RunFolder) -> Profile:
 
 
 def gather(run: RunFolder) -> RunFacts:
-    """Read, judge and score all predictions of a run. Raises UserError where a file is missing or broken."""
+    """Read, judge and score all predictions of a run.
+
+    Raises UserError where a file is missing or broken, or a question file is not what the run began with.
+    """
+    check_same_questions(run.experiment, run)
     resamples, seed = run.experiment.evaluate.bootstrap_resamples, run.experiment.seed
     asked, profile = asked_examples(run), profile_of_run(run)
     train_examples = read_examples(run.split_file("train")) if run.has_split("train") else ()

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from urbanvlm import __version__
-from urbanvlm.errors import UserError
 from urbanvlm.report.document import Block, Bullets, Code, CodeBlock, Fold, Line, Link, Paragraph, Section, Table
 from urbanvlm.report.facts import RunFacts
 from urbanvlm.run_folder import RunFolder
+from urbanvlm.same_inputs import GONE, THE_SHIPPED
 from urbanvlm.samples import samples
 
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "numpy", "scikit-learn", "pillow")
@@ -45,11 +45,10 @@ def making_section(facts: RunFacts) -> Section:
 
 
 def _prompts(facts: RunFacts) -> Block:
-    """As each family got it."""
-    try:
-        found = samples(facts.run.experiment, facts.examples)
-    except UserError as error:  # the file of prompts may have gone since
-        return Paragraph.of(str(error))
+    """As each family got it, if the file of prompts is what it was."""
+    if any(name.removesuffix(GONE) in (facts.run.experiment.evaluate.prompts, THE_SHIPPED) for name in facts.changed):
+        return Paragraph.of("The prompts are not what they were when the models were asked.")
+    found = samples(facts.run.experiment, facts.examples)
     return Table.of(["family", "subtype", "prompt"], [[s.family, ", ".join(s.subtypes), s.in_a_line] for s in found])
 
 

@@ -40,6 +40,7 @@ from urbanvlm.report.tables import PARTIAL_REASON, PARTIAL_STAMP
 from urbanvlm.report.training import training_section
 from urbanvlm.report.unseen import unseen_section
 from urbanvlm.run_folder import RunFolder, mark_complete, marker_of
+from urbanvlm.same_inputs import refusal
 
 SCENES = 9
 LONGEST_REPLY = 160
@@ -115,6 +116,8 @@ def _opening(facts: RunFacts) -> tuple[Block, ...]:
         count, first = len(asked.without_gold), asked.without_gold[0]
         words = f"Not asked, because the gold answer does not fit the question: {count} rows. First: {first}"
         blocks.append(Notice.of(words))
+    if facts.changed:
+        blocks.append(Notice.of(str(refusal(facts.run, experiment, facts.changed))))
     for model, images in grid.unseen.items():
         blocks.append(Notice.of(Strong(model), f" never saw the pictures: it was shown {images} ones."))
     cards: list[tuple[str, Line, Line]] = []
