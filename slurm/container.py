@@ -40,9 +40,6 @@ CACHES = {
 """Variable -> its folder in the job's TMPDIR, or in the attempt where there is none: what libraries
 keep in the home folder else, which is not there inside."""
 
-HOST_PYTHON = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
-"""Would lead a Python inside to packages of the host; pyxis lets all variables in."""
-
 ONLY_NAMED = """\
 for name in "$@"; do
     shift

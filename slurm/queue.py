@@ -52,6 +52,9 @@ FAILED = (
 OUR_VARIABLES = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_SACK_SOCKET")
 """What tells a client where its cluster is; every other variable of Slurm's would change what it does or prints."""
 
+LOGIN_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "KRB5CCNAME", "LD_LIBRARY_PATH")
+"""what a login sets that sbatch needs, or the job's own login (slurm/login.sh), which drops the last"""
+
 NEXT_STEPS = (
     ("violates", "wait until jobs of yours have ended, or ask for less"),
     ("account", "set `account:` in the cluster profile; `sacctmgr show associations user=$USER` lists yours"),
@@ -361,7 +364,7 @@ def _call(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess
     try:
         done = subprocess.run(
             list(command),
-            env=_environment(),
+            env=_job_environment() if command[0] == "sbatch" else _environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -392,6 +395,12 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in OUR_VARIABLES or not ours.match(name)}
     # Else a long list of array elements ends in dots.
     return kept | {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0"}
+
+
+def _job_environment() -> dict[str, str]:
+    """What sbatch needs of this process's: all that it gets reaches the controller, the accounting and the job."""
+    kept = {name: os.environ[name] for name in (*LOGIN_VARIABLES, *OUR_VARIABLES) if name in os.environ}
+    return kept | {"SLURM_TIME_FORMAT": "standard"}
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:

@@ -42,7 +42,7 @@ REASONS = {
     for option in options.split()
 }
 """option -> why no profile may have it"""
-TO_SRUN = ("distribution", "gpu-bind", "hint", "mem-bind")
+TO_SRUN = ("distribution", "gpu-bind", "hint", "mem-bind", "threads-per-core")
 """where a job's tasks go: sbatch takes it, and it is srun that must be told"""
 
 

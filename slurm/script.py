@@ -13,7 +13,7 @@ from submitit.slurm.slurm import _make_sbatch_string
 
 from slurm.binds import binds_of, cache_of_models
 from slurm.cluster import Bind, Cluster
-from slurm.container import HOST_PYTHON, cache_folders, command_prefix, srun_options
+from slurm.container import cache_folders, command_prefix, srun_options
 from slurm.plan import JobSpec, Plan
 from urbanvlm.errors import UserError
 from urbanvlm.run_folder import RunFolder
@@ -50,14 +50,20 @@ def sbatch_text(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_s
         "wckey": None,
         "stderr_to_stdout": True,
         "use_srun": False,
-        "setup": [*cluster.setup, *_python(cluster), *_exports(environment(plan, job)), *_scratch(cluster)],
+        "setup": [
+            f"source {shlex.quote(str(snapshot / 'slurm' / 'login.sh'))}",
+            *cluster.setup,
+            *_python(cluster),
+            *_exports(environment(plan, job)),
+            *_scratch(cluster),
+        ],
         "additional_parameters": options,
     }
     return _make_sbatch_string(command=_command(plan, job, run, snapshot, lead_seconds), folder=folder, **parameters)
 
 
 def environment(plan: Plan, job: JobSpec) -> dict[str, str]:
-    """Variables of a job's tasks. Not a copy of this shell's: no secret travels.
+    """Variables of a job's tasks, beside those of a login: nothing of this shell's travels.
 
     No job has a network for models: what it loads by a name of the hub is there before it starts, or nothing is
     submitted. Compute nodes have no way out, and from a container the cache cannot be written.
@@ -142,10 +148,14 @@ def _interpreter(plan: Plan, job: JobSpec, snapshot: Path, binds: Sequence[Bind]
 
 
 def _python(cluster: Cluster) -> list[str]:
-    """As in an activated environment: DeepSpeed looks for ninja on PATH. In a container, nothing of this one."""
-    if cluster.container is not None:
-        return [f"unset {' '.join(HOST_PYTHON)}"]
-    return [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"]
+    """As in an activated environment: DeepSpeed looks for ninja on PATH. In a container, nothing of this one.
+
+    What `setup` loads may lead Python to packages of its own, and pyxis would let that in.
+    """
+    ours = (
+        [] if cluster.container is not None else [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"]
+    )
+    return ['unset "${!PYTHON@}" VIRTUAL_ENV', *ours]
 
 
 def _scratch(cluster: Cluster) -> list[str]:

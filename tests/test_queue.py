@@ -153,13 +153,13 @@ def test_a_configuration_that_is_not_there_is_said_at_once(tmp_path: Path, monke
 
 
 def test_what_the_user_set_for_clients_does_not_reach_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in(tmp_path, "sbatch", 'env > "$0.env"; echo "77;alpha"', monkeypatch)
+    stand_in(tmp_path, "squeue", 'env > "$0.env"', monkeypatch)
     monkeypatch.delenv("SLURM_CONF", raising=False)
     for name in ("SBATCH_WAIT", "SBATCH_PARTITION", "SLURM_NTASKS", "SQUEUE_FORMAT"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("SLURM_CLUSTERS", "alpha")
-    assert queue.sbatch(tmp_path / "job.sbatch") == "77"
-    seen = (tmp_path / "bin" / "sbatch.env").read_text()
+    assert queue.jobs(["77"]) == {}
+    seen = (tmp_path / "bin" / "squeue.env").read_text()
     assert set(re.findall(r"^S(?:LURM|BATCH|QUEUE)_\w+", seen, re.MULTILINE)) == {
         "SLURM_BITSTR_LEN",
         "SLURM_CLUSTERS",
