@@ -20,6 +20,7 @@ from urbanvlm.run_folder import RunFolder
 from urbanvlm.runtime.preemption import STOPPED_EXIT_CODE, Stopped, StopSignal
 from urbanvlm.stages import Process, Stage, progress_of, run_stage, stages_of
 from urbanvlm.starts import FRUITLESS_REQUESTS, FRUITLESS_STARTS, is_stalled, record_start
+from urbanvlm.terminal import use_plain_signs
 
 CAUSE_SECONDS = 5.0
 LEADER_SECONDS = 20.0
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     leaves the file `requeue` in the attempt's folder; 2 after a user's mistake, which stands in `error-<rank>` there; 1
     after a bug, whose traceback stands in `crash-<rank>`.
     """
+    use_plain_signs()
     attempt = Path(os.environ["URBANVLM_ATTEMPT"]) if "URBANVLM_ATTEMPT" in os.environ else None
     end_time = os.environ.get("URBANVLM_END_TIME")
     stop = StopSignal.listen(attempt, float(end_time) if end_time else None)

@@ -101,4 +101,4 @@ def _show(run: RunFolder, job_id: str, console: Console) -> int:
         )
     verdict = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("preflight: ")]
     console.print(verdict[-1] if verdict else log.read_text(encoding="utf-8"), markup=False, soft_wrap=True)
-    return 0 if (attempts[-1] / "exit").read_text().strip() == "0" else 1
+    return 0 if (attempts[-1] / "exit").read_text(encoding="utf-8").strip() == "0" else 1

@@ -367,7 +367,7 @@ def _call(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess
             env=_job_environment() if command[0] == "sbatch" else _environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             timeout=seconds,
             check=False,

@@ -241,7 +241,9 @@ def gpus_here() -> tuple[int, ...]:
         return tuple(int(name) for name in numbers)
     if shutil.which("nvidia-smi") is None:
         return ()
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        ["nvidia-smi", "-L"], capture_output=True, encoding="utf-8", errors="replace", check=False
+    ).stdout
     return tuple(range(sum(line.startswith("GPU ") for line in listed.splitlines())))
 
 

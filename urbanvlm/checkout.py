@@ -13,7 +13,12 @@ def git(*arguments: str) -> str | None:
     """What git prints; None where there is no git or no repository, or git will not look at somebody else's folder."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=20,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

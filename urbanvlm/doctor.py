@@ -169,7 +169,9 @@ def _gpus(cuda: str | None) -> Gpus:
         return Gpus()
     query = ["nvidia-smi", "--query-gpu=driver_version,name", "--format=csv,noheader"]
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=TRY_SECONDS, check=False)
+        done = subprocess.run(
+            query, capture_output=True, encoding="utf-8", errors="replace", timeout=TRY_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         return Gpus(problem="nvidia-smi does not answer")
     if done.returncode:
@@ -185,7 +187,12 @@ def _try_gpus() -> str:
     """Why torch cannot use them, from a process of its own: the only import of torch here."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", TRY_GPUS], capture_output=True, text=True, timeout=TRY_SECONDS, check=False
+            [sys.executable, "-c", TRY_GPUS],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TRY_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return f"torch does not come back within {TRY_SECONDS} s"

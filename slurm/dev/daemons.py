@@ -246,7 +246,11 @@ def _install_database(settings: Settings, data: Path) -> None:
     command = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--user=root", "--skip-test-db"]
     # Without --force it refuses where the machine cannot look up its own name.
     done = subprocess.run(
-        [*command, "--auth-root-authentication-method=socket", "--force"], capture_output=True, text=True, check=False
+        [*command, "--auth-root-authentication-method=socket", "--force"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if done.returncode:
         shutil.rmtree(data, ignore_errors=True)

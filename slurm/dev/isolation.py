@@ -25,7 +25,9 @@ def check_isolation(settings: Settings) -> None:
     if settings.isolation == "none":
         return
     net = ["--net"] if settings.isolation == "net" else []
-    tried = subprocess.run([*UNSHARE, *net, "true"], capture_output=True, text=True, check=False)
+    tried = subprocess.run(
+        [*UNSHARE, *net, "true"], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if tried.returncode:
         raise UserError(
             f"--isolation {settings.isolation}",
@@ -138,7 +140,9 @@ def _ip(settings: Settings, words: str) -> None:
 
 
 def _run(settings: Settings, *command: str) -> None:
-    done = subprocess.run([*client_prefix(settings), *command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*client_prefix(settings), *command], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         raise UserError(" ".join(command), done.stderr.strip() or f"failed with exit code {done.returncode}")
 
@@ -150,7 +154,8 @@ def run_client(settings: Settings, command: Sequence[str], timeout: float = 30) 
         env=processes.clean_environment(settings),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=timeout,
         check=False,
     )

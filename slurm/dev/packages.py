@@ -36,7 +36,8 @@ def _apt(environment: dict[str, str], *words: str) -> None:
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if done.returncode:

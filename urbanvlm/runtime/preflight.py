@@ -44,6 +44,7 @@ from urbanvlm.runtime.rendezvous import (
     ports_of,
 )
 from urbanvlm.runtime.verdict import PREFIX, WAITED, Verdict, as_json, verdict
+from urbanvlm.terminal import use_plain_signs
 
 SECONDS = 180.0
 """A check's own time limit. Importing torch from a cold network file system alone may take a minute or two."""
@@ -54,6 +55,7 @@ THIS_CODE = """\
 import sys
 sys.path.insert(0, sys.argv.pop(1))
 from urbanvlm.runtime.preflight import main
+from urbanvlm.terminal import use_plain_signs
 sys.exit(main(sys.argv[1:]))
 """
 """`-m` would look for the package in the folder that the job is started in first, where other code may lie"""
@@ -97,7 +99,7 @@ def check(wanted: Wanted, arguments: Sequence[str]) -> NoReturn:
         [sys.executable, "-c", THIS_CODE, str(Path(__file__).parents[2]), "work", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         errors="replace",
     )
     facts: dict[str, Any] = {"node": wanted.place.name, "rank": wanted.place.rank, "doing": "to start"}
@@ -398,6 +400,7 @@ def _in_words(judged: Verdict, count: int) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
+    use_plain_signs()
     parser = argparse.ArgumentParser(
         prog="python -m urbanvlm.runtime.preflight",
         description=__doc__,

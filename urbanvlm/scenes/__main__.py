@@ -12,12 +12,14 @@ from urbanvlm.scenes.block import build_block
 from urbanvlm.scenes.labels import metadata_of
 from urbanvlm.scenes.render import render_view
 from urbanvlm.scenes.sample import sample_place
+from urbanvlm.terminal import use_plain_signs
 
 HEADINGS = (0, 90, 180, 270)
 TILE, CAPTION = 256, 62
 
 
 def main() -> None:
+    use_plain_signs()
     parser = argparse.ArgumentParser(prog="python -m urbanvlm.scenes", description=__doc__)
     parser.add_argument("out", type=Path, help="picture to write")
     parser.add_argument("--size", type=int, default=256, help="pixels of a view; small ones are shown enlarged")
