@@ -15,7 +15,7 @@ from PIL import Image
 from urbanvlm.dataset.audit import Audit, Use, audit, audit_file
 from urbanvlm.dataset.findings import CODES
 from urbanvlm.dataset.rationale import contradicts, quotes_threshold
-from urbanvlm.dataset.read import fault_of, read_examples
+from urbanvlm.dataset.read import fault_of
 from urbanvlm.dataset.scan import Scan, scan
 from urbanvlm.errors import UserError
 
@@ -163,21 +163,6 @@ def test_two_rows_of_one_id(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     assert (one.code, one.count) == ("duplicate-id", 1)
     assert one.examples == (f"{path}:11: its id is given in {path}:8 already",)
-
-
-def test_a_given_id_that_another_row_gets_by_its_image(tmp_path: Path) -> None:
-    again = CLEAN[2] | {"question": "And again?"}
-    rows = [
-        *CLEAN,
-        again,
-        row(50, "Yes", id="image_002_heading90.jpg#1"),
-        row(51, "No", id="image_002_heading90.jpg#2"),
-    ]
-    (one,) = look(tmp_path, rows).findings
-    assert (one.code, one.count) == ("duplicate-id", 1)
-    assert one.examples[0].startswith(f"{tmp_path / 'rows.jsonl'}:14: ")
-    with pytest.raises(UserError, match=r"rows\.jsonl:14: id"):
-        read_examples(tmp_path / "rows.jsonl")
 
 
 def test_a_question_asked_twice(tmp_path: Path) -> None:

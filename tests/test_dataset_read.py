@@ -18,7 +18,7 @@ from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
 from urbanvlm.evaluate.parse import parse_gold
-from urbanvlm.records import Example
+from urbanvlm.records import Example, own_id
 
 STUDY_ROWS = Path(__file__).parent / "fixtures" / "dataset" / "study_rows.jsonl"
 PHOTOS = Path(__file__).parent.parent / "experiments" / "photos" / "questions.jsonl"
@@ -29,6 +29,8 @@ ROW = {
     "qtype": "perceptual",
     "subtype": "presence.binary",
 }
+
+ID = own_id(ROW["image_id"], ROW["question"], ROW["subtype"])
 
 Write = Callable[[list[Any]], Path]
 
@@ -53,12 +55,7 @@ def test_rows_of_the_study_load_unchanged() -> None:
         written = example.to_json()
         assert {key: written.pop(key) for key in row} == row
         assert set(written) == {"id", "place"}
-    assert [e.id for e in examples[:4]] == [
-        "image_100200300_heading0.jpg#0",
-        "image_100200300_heading0.jpg#1",
-        "image_100200300_heading90#0",
-        "image_100200300_heading0.jpg#2",
-    ]
+    assert [e.id for e in examples] == [own_id(e.image_id, e.question, e.subtype) for e in examples]
     assert {e.place for e in examples} == {"image_100200300", "image_77"}
     assert examples[5].scored_subtype == "presence.binary" and examples[5].subtype == "paraphrase.from_presence.binary"
     assert examples[5].extra == {"object": "bus", "paraphrased_by": {"model": "x", "round": 2}}
@@ -75,8 +72,8 @@ def test_ids_and_places_of_the_row_are_kept(write: Write) -> None:
         write([{**ROW, "id": "x", "place": "corner"}, ROW, {**ROW, "cot_answer": None}])
     )
     assert (first.id, first.place) == ("x", "corner")
-    assert (second.id, second.place) == ("a.jpg#1", "a")
-    assert (third.id, third.cot_answer) == ("a.jpg#2", None)
+    assert (second.id, second.place) == (ID, "a")
+    assert (third.id, third.cot_answer) == (f"{ID}-2", None)
 
 
 FAULTS: dict[str, tuple[Any, str]] = {
@@ -93,7 +90,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "paraphrase misspelt": ({**ROW, "subtype": "paraphrase.from_cuont"}, "'paraphrase.from_cuont'; did you mean count"),
     "subtype unheard of": ({**ROW, "subtype": "zzz"}, "unknown subtype 'zzz'"),
     "no object": ([1, 2], "not a JSON object"),
-    "the id of a row before": ({**ROW, "id": "a.jpg#0"}, r"id 'a.jpg#0' is given in .* already"),
+    "the id of a row before": ({**ROW, "id": ID}, rf"id '{ID}' is given in .* already"),
     **{
         f"image {image!r}": ({**ROW, "image_id": image}, "not a path inside the image folder")
         for image in ("/etc/passwd", "../a.jpg", "b/../../a.jpg", "..", ".", "a\0.jpg", "..\\a.jpg")
@@ -143,7 +140,7 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     for name, text in (("a.jsonl", json.dumps(ROW) + "\r\n" + json.dumps(ROW)), ("a.json", json.dumps([ROW, ROW]))):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
-        assert [example.id for example in read_examples(tmp_path / name)] == ["a.jpg#0", "a.jpg#1"]
+        assert [example.id for example in read_examples(tmp_path / name)] == [ID, f"{ID}-2"]
 
 
 def test_many_rows_are_all_read_in_order(write: Write) -> None:
@@ -191,7 +188,7 @@ def test_each_turn_is_an_example(write: Write) -> None:
 def test_a_turn_without_a_subtype_is_learnt_from_but_not_scored(write: Write) -> None:
     record = {"image": "a.jpg", "conversations": turns("Describe the street.", "A quiet one.", "And the sky?", "Grey.")}
     examples = read_examples(write([record, {**ROW}]))
-    assert [e.id for e in examples] == ["a.jpg#0", "a.jpg#1", "a.jpg#2"]
+    assert [e.id for e in examples] == [own_id("a.jpg", e.question, e.subtype) for e in examples]
     for example in examples[:2]:
         with pytest.raises(UserError, match="unknown subtype 'conversation'"):
             parse_gold(example)

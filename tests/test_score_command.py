@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from urbanvlm.records import Example, dataset_fingerprint
+from urbanvlm.records import Example, dataset_fingerprint, own_id
 
 ROOT = Path(__file__).parents[1]
 QUESTIONS = [
@@ -19,14 +19,9 @@ QUESTIONS = [
     ("image_2_heading0.jpg", "How deep is it?", "high", "depth.range.label"),
     ("image_3_heading0.jpg", "Is there a bench?", "No", "presence.binary"),
 ]
-IDS = [
-    "image_1_heading0.jpg#0",
-    "image_1_heading0.jpg#1",
-    "image_1_heading90.jpg#0",
-    "image_2_heading0.jpg#0",
-    "image_2_heading0.jpg#1",
-    "image_3_heading0.jpg#0",
-]
+IDS = [own_id(image, question, subtype) for image, question, _, subtype in QUESTIONS]
+SIDES = ("image_4_heading0.jpg", "On which side are the trees?", "Yes", "spatial.distribution.label")
+SIDES_ID = own_id(SIDES[0], SIDES[1], SIDES[3])
 TEXTS = ["Yes, a bus.", "three", "No bus is visible", "I cannot say", "Answer: high", "No"]
 
 
@@ -141,18 +136,15 @@ def test_the_blind_baseline_is_that_of_the_training_split(data, predictions, tmp
 
 
 def test_rows_that_nobody_could_answer_rightly_are_named_and_not_scored(tmp_path):
-    questions = [
-        *QUESTIONS,
-        ("image_4_heading0.jpg", "On which side are the trees?", "Yes", "spatial.distribution.label"),
-    ]
+    questions = [*QUESTIONS, SIDES]
     data = write(tmp_path / "data.jsonl", question_rows(questions))
-    said = write(tmp_path / "said.jsonl", answers([*IDS, "image_4_heading0.jpg#0"], [*TEXTS, "left side"]))
+    said = write(tmp_path / "said.jsonl", answers([*IDS, SIDES_ID], [*TEXTS, "left side"]))
     out = tmp_path / "rows.jsonl"
     done = score(said, "--data", data, "--rows", out)
     assert done.returncode == 0, done.stderr
     assert "1 row not scored" in done.stdout and "gold answer 'Yes'" in " ".join(done.stdout.split())
     last = json.loads(out.read_text().splitlines()[-1])
-    expected = {"example_id": "image_4_heading0.jpg#0", "parsed": "left side", "status": "answer"}
+    expected = {"example_id": SIDES_ID, "parsed": "left side", "status": "answer"}
     assert last == expected | {"gold": None, "correct": None}
 
 
@@ -177,7 +169,7 @@ def refused(done, words):
 
 BROKEN = {
     "unknown id": ([*answers(), {"example_id": "z", "text": "no"}], "said.jsonl:7: no example 'z'"),
-    "two answers": ([*answers(), answers()[1]], "said.jsonl:7: second answer to 'image_1_heading0.jpg#1' (first: "),
+    "two answers": ([*answers(), answers()[1]], "said.jsonl:7: second answer to '" + IDS[1] + "' (first: "),
     "broken line": (['{"example_id": "a"', *answers()], "said.jsonl:1: not JSON"),
     "NaN": ([*answers()[:2], '{"example_id": "a", "text": NaN}'], "said.jsonl:3: holds NaN"),
     "no text": ([{"example_id": IDS[0]}], "said.jsonl:1: text is missing"),
@@ -257,13 +249,12 @@ def test_options_that_cannot_be_are_named(option, value, words, data, prediction
 
 
 def test_programs_are_told_too_what_is_not_scored_or_not_answered(tmp_path):
-    sides = ("image_4_heading0.jpg", "On which side are the trees?", "Yes", "spatial.distribution.label")
-    data = write(tmp_path / "data.jsonl", question_rows([*QUESTIONS, sides]))
+    data = write(tmp_path / "data.jsonl", question_rows([*QUESTIONS, SIDES]))
     done = score(write(tmp_path / "some.jsonl", answers()[1:]), "--data", data, "--json")
     assert done.returncode == 0 and json.loads(done.stdout)
     missing, unscored = done.stderr.splitlines()
     assert missing.startswith("1 of 6 rows have no prediction")
-    assert unscored.startswith(f"{data}: 1 row not scored, first: example image_4_heading0.jpg#0")
+    assert unscored.startswith(f"{data}: 1 row not scored, first: example {SIDES_ID}")
 
 
 def test_a_reader_who_has_seen_enough_is_no_bug(data, predictions):

@@ -16,6 +16,7 @@ from urbanvlm.terminal import use_plain_signs
 COMMANDS = {
     "questions": ("urbanvlm.dataset.questions", "a metadata file of one's own -> question files"),
     "validate": ("urbanvlm.dataset.validate", "everything that is wrong with a question file"),
+    "ask": ("urbanvlm.evaluate.ask", "what a question file asks, for others to answer"),
     "score": ("urbanvlm.evaluate.command", "stored predictions -> scores, without any model"),
     "report": ("urbanvlm.report.command", "a run's report anew, or several runs side by side"),
     "fetch": ("urbanvlm.fetch", "checkpoints of the hub onto this machine, for jobs"),

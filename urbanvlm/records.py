@@ -113,7 +113,7 @@ class Example:
     """One question on one image with its gold answer."""
 
     id: str
-    """unique in its file; `<image_id>#<n>` where the row has none, n counting that image's rows from 0"""
+    """unique in its file; that of `own_id` where the row has none"""
     image_id: str
     place: str
     question: str
@@ -176,7 +176,7 @@ class Score:
 
     model: str
     phase: str
-    """before | after"""
+    """before | after fine-tuning; empty for a model from elsewhere, which has neither"""
     images: str
     """real | blank | shuffled: what the model was shown"""
     profile: str
@@ -215,6 +215,12 @@ class Score:
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__} | {"lift": self.lift}
+
+
+def own_id(image_id: str, question: str, subtype: str) -> str:
+    """The id of a row that gives none: what it asks decides it, not where it stands, so it outlives a split."""
+    asked = f"{question}\0{subtype}".encode()
+    return f"{image_id}#{hashlib.sha256(asked).hexdigest()[:8]}"
 
 
 def dataset_fingerprint(examples: Iterable[Example]) -> str:

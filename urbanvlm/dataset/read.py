@@ -14,7 +14,7 @@ from urbanvlm.dataset.places import is_view, panorama_folders, place_of
 from urbanvlm.dataset.rows import Fault, RowFile, is_whole
 from urbanvlm.dataset.taxonomy import CONVERSATION, SUBTYPES, scored_name
 from urbanvlm.errors import UserError
-from urbanvlm.records import Example
+from urbanvlm.records import Example, own_id
 
 REQUIRED = ("image_id", "question", "answer", "qtype", "subtype")
 OPTIONAL = ("id", "place", "cot_answer")
@@ -26,7 +26,7 @@ _required = itemgetter(*REQUIRED)
 def read_examples(path: Path) -> list[Example]:
     """Every example of a file, in order. Raises UserError naming file and line (array: item) of the first fault.
 
-    A row without an id gets `<image_id>#<n>`, n counting that image's rows from 0 in file order.
+    A row without an id gets that of `own_id`; one that asks the same again gets `-2`, `-3`, … behind it.
     """
     return list(each_example(path))
 
@@ -35,19 +35,18 @@ def each_example(path: Path) -> Iterator[Example]:
     """The same, one at a time: a million rows need not be in memory at once."""
     file = RowFile.of(path)
     examples = _Examples(file)
-    numbers_of_ids: dict[str, int] = {}
     for numbers, rows in file.chunks():
         are_faultless = _are_faultless(rows)
         for number, row in zip(numbers, rows, strict=True):
             if not are_faultless and (fault := fault_of(row)) is not None:
                 raise UserError(file.where(number), fault.what, fault.next_step)
             example = examples.of(row)
-            if example.id in numbers_of_ids:
-                what = f"id {example.id!r} is given in {file.where(numbers_of_ids[example.id])} already"
+            if example.id in examples.ids:
+                what = f"id {example.id!r} is given in {file.where(examples.ids[example.id])} already"
                 raise UserError(file.where(number), what, "make it unique")
-            numbers_of_ids[example.id] = number
+            examples.ids[example.id] = number
             yield example
-    if not numbers_of_ids:
+    if not examples.ids:
         raise UserError(path, "has no rows", "give it at least one")
 
 
@@ -58,7 +57,22 @@ def readable_examples(path: Path) -> Iterator[tuple[str, Example]]:
     for numbers, rows in file.chunks():
         for number, row in zip(numbers, rows, strict=True):
             if fault_of(row) is None:
-                yield file.where(number), examples.of(row)
+                example = examples.of(row)
+                examples.ids.setdefault(example.id, number)
+                yield file.where(number), example
+
+
+def each_former_id(path: Path) -> Iterator[tuple[str, Example]]:
+    """(the id that a row had when rows without one were counted, example), of a file without a fault.
+
+    Such a row was `<image_id>#<n>`, n counting that image's rows from 0 in file order.
+    """
+    counts: dict[str, int] = {}
+    written = (row for _, rows in RowFile.of(path).chunks() for row in rows)
+    for row, example in zip(written, each_example(path), strict=True):
+        number = counts.get(example.image_id, 0)
+        counts[example.image_id] = number + 1
+        yield row.get("id") or f"{example.image_id}#{number}", example
 
 
 def _are_faultless(rows: Sequence[Any]) -> bool:
@@ -115,14 +129,14 @@ class _Examples:
 
     def __init__(self, file: RowFile) -> None:
         self._file = file
-        self._rows_of_image: dict[str, int] = {}
+        self.ids: dict[str, int] = {}
+        """of the rows before, with their lines or items"""
+        self._repeats: dict[str, int] = {}
 
     def of(self, row: Mapping[str, Any]) -> Example:
         image_id = row["image_id"]
-        number = self._rows_of_image.get(image_id, 0)
-        self._rows_of_image[image_id] = number + 1
         return Example(
-            id=row.get("id") or f"{image_id}#{number}",
+            id=row.get("id") or self._own_id(row),
             image_id=image_id,
             place=row.get("place") or place_of(image_id, self._panoramas if is_view(image_id) else ()),
             question=row["question"],
@@ -132,6 +146,13 @@ class _Examples:
             cot_answer=row.get("cot_answer"),
             extra={key: value for key, value in row.items() if key not in _NAMED},
         )
+
+    def _own_id(self, row: Mapping[str, Any]) -> str:
+        id_ = own_id(row["image_id"], row["question"], row["subtype"])
+        if id_ not in self.ids:
+            return id_
+        self._repeats[id_] = self._repeats.get(id_, 1) + 1
+        return f"{id_}-{self._repeats[id_]}"
 
     @cached_property
     def _panoramas(self) -> frozenset[str]:

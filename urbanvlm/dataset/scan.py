@@ -38,7 +38,7 @@ class Columns:
     questions: NDArray[np.int64]
     """hash of image and question; in a million rows two of 64 bits agree by chance once in ten million files"""
     ids: NDArray[np.int64]
-    """hash of the id, given or `<image_id>#<n>`; of no meaning where no row gives one, as all are different then"""
+    """hash of the id; of a row that gives none, a number that no other has"""
     has_id: NDArray[np.bool_]
     """is it given?"""
     has_rationale: NDArray[np.bool_]
@@ -233,8 +233,8 @@ class _Builder:
             np.frombuffer(self.has_rationale, bool),
         )
         images = tuple(self.images)
-        if columns.has_id.any():
-            _fill_ids(columns, images)
+        without = np.flatnonzero(~columns.has_id)
+        columns.ids[without] = without
         places, untold = self._told()
         return Scan(file, self.rows, self.tally, images, tuple(self.answers), places, untold, columns)
 
@@ -252,13 +252,3 @@ class _Builder:
 def _new(values: Sequence[Key], known: Mapping[Key, int]) -> list[Key]:
     """Those that are not known, each once, by first appearance."""
     return [value for value in dict.fromkeys(values) if value not in known]
-
-
-def _fill_ids(columns: Columns, images: Sequence[str]) -> None:
-    """Hashes of the ids that reading will give to rows without one, which others may have by name."""
-    order = np.argsort(columns.image_of, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(columns.image_of))])
-    nth = np.empty(len(order), np.int64)
-    nth[order] = np.arange(len(order)) - starts[columns.image_of[order]]
-    for row in np.flatnonzero(~columns.has_id):
-        columns.ids[row] = hash(f"{images[columns.image_of[row]]}#{nth[row]}")

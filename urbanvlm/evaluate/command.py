@@ -6,16 +6,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from urbanvlm.dataset.read import each_example
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
+from urbanvlm.evaluate.answered import Answered
 from urbanvlm.evaluate.judge import Judged, Judging, gold_counts
+from urbanvlm.evaluate.output_file import check_output, written
 from urbanvlm.evaluate.parse import MISSING, UNPARSED, Parsed
 from urbanvlm.evaluate.predictions import read_predictions, where
 from urbanvlm.evaluate.profiles import PROFILES, Profile, profile_of
@@ -25,7 +27,13 @@ from urbanvlm.records import Example, RowSum, dataset_fingerprint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("predictions", type=Path, nargs="+", metavar="PREDICTIONS", help="JSONL: example_id, text")
+    parser.add_argument(
+        "predictions",
+        type=Path,
+        nargs="+",
+        metavar="PREDICTIONS",
+        help="JSONL, JSON or CSV: text, and example_id or image_id and question",
+    )
     parser.add_argument("--data", type=Path, required=True, help="the questions with their gold answers")
     parser.add_argument("--train", type=Path, help="training split, from which the blind baseline is taken")
     parser.add_argument("--profile", choices=PROFILES, default="strict")
@@ -33,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=Path, metavar="OUT.jsonl", help="write what every text was read as")
     parser.add_argument("--json", action="store_true", help="scores as JSON instead of a table")
     parser.add_argument("--model", default="", help="name of the model in table and JSON; the file's if not given")
-    parser.add_argument("--phase", choices=("before", "after"), default="before", help="for the table and JSON")
+    parser.add_argument("--phase", choices=("before", "after"), default="", help="of a fine-tuning, for the JSON")
     parser.add_argument("--resamples", type=_positive, default=1000, help="of the places, for the 95 %% intervals")
     parser.add_argument("--seed", type=_seed, default=0, help="of the resamples")
     parser.set_defaults(command=run)
@@ -58,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     """Exit code 0; raises UserError for a user's mistake."""
     read = [os.path.realpath(path) for path in (*options.predictions, options.data, options.train) if path is not None]
     if options.rows is not None:
-        _check_rows(options.rows, read)
+        check_output(options.rows, read, "--rows")
     profile = profile_of(options.profile, chain_of_thought=options.chain_of_thought)
     judgement = judge_files(options.predictions, options.data, profile)
     judged = judgement.judging.finish()
@@ -78,16 +86,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_rows(rows: Path, read: Collection[str]) -> None:
-    """Raises UserError if it is read as well, or no file: a device would be replaced, and a pipe too."""
-    if os.path.realpath(rows) in read:
-        raise UserError(rows, "is read here as well", "write the rows to another file")
-    with suppress(OSError):  # writing it says why it cannot be written
-        if rows.exists() and not rows.is_file():
-            kind = "a folder" if rows.is_dir() else "a pipe or a device"
-            raise UserError(rows, f"is {kind}", "--rows takes a file")
-
-
 # ---- judging --------------------------------------------------------------------------------------------------------
 
 
@@ -101,6 +99,8 @@ class Judgement:
     read: dict[str, Parsed] = field(default_factory=dict)
     """id -> what the text of an unscored row was read as"""
     first_unscored: str = ""
+    counted_ids: Sequence[str] = ()
+    """of answers that only their place among the rows of an image ties to a question"""
 
     def add(self, example: Example) -> None:
         try:
@@ -109,12 +109,18 @@ class Judgement:
             self.unscored[example.id] = example
             self.first_unscored = self.first_unscored or str(error)
 
-    def answer(self, id_: str, text: str) -> Literal["taken", "second", "unknown"]:
+    def question(self, id_: str) -> str | None:
+        """None where no row has the id."""
+        index = self.judging.numbers.get(id_)
+        if index is not None:
+            return self.judging.question(index)
+        return self.unscored[id_].question if id_ in self.unscored else None
+
+    def answer(self, id_: str, text: str) -> Literal["taken", "second"]:
+        """The id is a row's."""
         index = self.judging.numbers.get(id_)
         if index is not None:
             return "taken" if self.judging.answer(index, text) else "second"
-        if id_ not in self.unscored:
-            return "unknown"
         if id_ in self.read:
             return "second"
         self.read[id_] = _read(self.unscored[id_], text, self.judging.profile)
@@ -127,6 +133,11 @@ class Judgement:
             lines.append(f"{judged.missing} of {len(judged)} rows have no prediction: missing, which counts as wrong")
         if count := len(self.unscored):
             lines.append(f"{data}: {count} row{'s' if count > 1 else ''} not scored, first: {self.first_unscored}")
+        if self.counted_ids:
+            lines.append(
+                f"{len(self.counted_ids)} predictions say by a number which row of an image they answer, such as "
+                f"{self.counted_ids[0]!r}: right only if {data} has its rows in the order in which they were asked"
+            )
         return lines
 
 
@@ -147,21 +158,20 @@ def judge_files(predictions: Sequence[Path], data: Path, profile: Profile) -> Ju
         judgement.add(example)
     if not judgement.judging.numbers:
         raise UserError(data, "has no row whose answer fits its subtype", f"first: {judgement.first_unscored}")
+    asked = Answered(data, judgement.question)
     for file in predictions:
         for number, row in read_predictions(file):
-            id_ = row["example_id"]
-            if "dataset" in row and row["dataset"] != fingerprint.value:
+            if "dataset" in row and row["dataset"] not in (fingerprint.value, asked.former.fingerprint):
                 raise UserError(
                     where(file, number),
                     f"answers another dataset than {data} (fingerprint {row['dataset']!r}, not {fingerprint.value!r})",
                     "give the question file that was asked, or take the key 'dataset' out if it means something else",
                 )
-            outcome = judgement.answer(id_, row["text"])
-            if outcome == "second":
-                first = _first_answer(predictions, id_)
+            id_ = asked.id_of(row, partial(where, file, number))
+            if judgement.answer(id_, row["text"]) == "second":
+                first = _first_answer(predictions, id_, asked)
                 raise UserError(where(file, number), f"second answer to {id_!r} (first: {first})", "keep one of them")
-            if outcome == "unknown":
-                raise UserError(where(file, number), f"no example {id_!r} in {data}", "score answers to its questions")
+    judgement.counted_ids = asked.counted
     return judgement
 
 
@@ -191,8 +201,9 @@ def _first_row(file: Path) -> dict[str, Any]:
     raise UserError(file, "has no predictions", "name a file that has some")
 
 
-def _first_answer(files: Sequence[Path], id_: str) -> str:
-    return next(where(file, n) for file in files for n, row in read_predictions(file) if row["example_id"] == id_)
+def _first_answer(files: Sequence[Path], id_: str, asked: Answered) -> str:
+    rows = ((file, number, row) for file in files for number, row in read_predictions(file))
+    return next(where(file, number) for file, number, row in rows if asked.id_of(row, str) == id_)
 
 
 # ---- rows -----------------------------------------------------------------------------------------------------------
@@ -200,7 +211,7 @@ def _first_answer(files: Sequence[Path], id_: str) -> str:
 
 def write_rows(path: Path, judged: Judged, judgement: Judgement, profile: Profile) -> None:
     """Write `example_id, parsed, status, gold, correct` of every row, atomically; the unscored last, without gold."""
-    with _written(path) as out:
+    with written(path) as out:
         for row in judged.rows():
             gold, parsed = (profile.in_words(value, row.subtype) for value in (row.gold, row.parsed.value))
             out.write(_line(row.example_id, parsed, row.parsed.status, gold, row.correct))
@@ -214,23 +225,3 @@ def _line(*values: object) -> str:
 
 
 _KEYS = ("example_id", "parsed", "status", "gold", "correct")
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[TextIO]:
-    """A file that is there whole or not at all; where a link leads to it, the link stays."""
-    path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            path, f"cannot be written ({error.strerror})", "name a file in a folder that is there"
-        ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

@@ -124,6 +124,9 @@ class Judging:
         self._guess[index] = _UNPARSED if value is None else self._number(value)
         return True
 
+    def question(self, index: int) -> str:
+        return self._question[index]
+
     def _number(self, value: Value) -> int:
         # 2 and 2.0 are equal, and each is written as it was read.
         return self._values.setdefault((value.__class__, value), len(self._values))

@@ -11,6 +11,7 @@ from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.scan import scan
 from urbanvlm.evaluate.asked import Asked, asked_examples
 from urbanvlm.evaluate.compare import Difference, paired
+from urbanvlm.evaluate.former_ids import FormerIds
 from urbanvlm.evaluate.judge import gold_counts, judge
 from urbanvlm.evaluate.metrics import Row
 from urbanvlm.evaluate.predictions import merge_predictions
@@ -80,7 +81,9 @@ class RunFacts:
 
 def judged(run: RunFolder, asked: Asked, profile: Profile, stage: Stage) -> Evaluation:
     """What an evaluation's stage left behind. Raises UserError where a file is missing or broken."""
-    predictions = merge_predictions(asked.examples, results_of(run, run.experiment, stage))
+    predictions = merge_predictions(
+        asked.examples, results_of(run, run.experiment, stage), FormerIds(run.split_file("test"))
+    )
     rows = judge(asked.examples, predictions, profile)
     texts = {id_: prediction.text for id_, prediction in predictions.items()}
     return Evaluation(stage.model, stage.phase, stage.images, rows, texts)
