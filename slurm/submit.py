@@ -17,6 +17,7 @@ import psutil
 from submitit import LocalExecutor
 
 from slurm import queue
+from slurm.bad_nodes import leave_out
 from slurm.cluster import VARIABLE, Cluster
 from slurm.container import cache_folders
 from slurm.job import SUBMITTER
@@ -50,6 +51,8 @@ def submit_to_slurm(plan: Plan, experiment: Experiment, run: RunFolder) -> Itera
     queued = in_queue((run, job.name) for job in plan.jobs if not is_done(run, experiment, job.stage))
     # Only now: what has left the queue meanwhile may have left its result.
     done = {job.name for job in plan.jobs if is_done(run, experiment, job.stage)}
+    (plan,), left_out = leave_out([plan], [run])
+    without = f" without {', '.join(left_out)}, found bad lately" if left_out else ""
     waiting: dict[str, str] = {}
     for job in plan.jobs:
         if job.name in done:
@@ -65,7 +68,7 @@ def submit_to_slurm(plan: Plan, experiment: Experiment, run: RunFolder) -> Itera
         job_id = queue.sbatch(script, dependency=dependency or None, array=array_option(job, elements))
         write_submission(run, job.name, Submission(job_id, job.elements, None, plan.cluster.called, time.time()))
         waiting[job.name] = named(job_id, elements)
-        yield job, f"submitted as {job_id}"
+        yield job, f"submitted as {job_id}{without}"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from slurm import queue
 from slurm.attempts import attempts_of, failure_of, newest_per_element
+from slurm.bad_nodes import leave_out
 from slurm.plan import JobSpec, Plan
 from slurm.snapshot import take_snapshot
 from slurm.submission import Submission, named, queue_ids, write_submission
@@ -212,6 +213,9 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
         snapshots = {k: prepare(experiments[k], runs[k]) for k in sorted({k for one in merged for k in one.points})}
         if queued:
             yield f"{len(queued)} jobs are in the queue"
+        plans, left_out = leave_out(plans, runs)
+        if left_out and merged:
+            yield f"without {', '.join(left_out)}, found bad lately"
         ids: list[str] = []
         for one in merged:
             scripts = {k: write_script(plans[k], one.job, runs[k], snapshots[k]) for k in one.points}

@@ -1,13 +1,16 @@
-"""What sbatch is told that a job waits for."""
+"""What sbatch is told: what a job waits for, and which nodes it keeps away from."""
 
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from slurm.bad_nodes import DAYS
 from slurm.cluster import Cluster
 from slurm.plan import make_plan
 from slurm.queue import WIDTHS
@@ -32,6 +35,7 @@ def submit(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     programs = {
         "sbatch": f"n=$(($(cat {tmp_path}/n 2> /dev/null || echo 100) + 1)); echo $n > {tmp_path}/n\n"
         f'printf "%s " "$@" > {tmp_path}/told-$n; echo $n',
+        "sinfo": f"cat {tmp_path}/nodes",
         "squeue": f"cat {tmp_path}/queue 2> /dev/null; true",
     }
     (tmp_path / "bin").mkdir()
@@ -46,7 +50,7 @@ def submit(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def told() -> dict[str, str]:
         plan = make_plan(experiment, Cluster(name="site", executor="slurm", partition="p"))
         became = {job.name: words for job, words in submit_to_slurm(plan, experiment, run)}
-        ids = {name: words.rpartition(" ")[2] for name, words in became.items() if words.startswith("submitted as")}
+        ids = {name: words.split()[2] for name, words in became.items() if words.startswith("submitted as")}
         return {name: (tmp_path / f"told-{job_id}").read_text() for name, job_id in ids.items()}
 
     return told
@@ -84,3 +88,49 @@ def test_of_an_array_only_what_was_submitted_or_is_in_the_queue_is_named(
     (tmp_path / "queue").write_text(f"{row}\n")
     told = submit()
     assert stage.name not in told and f"afterok:{job}_2," in told["report"].replace(" ", ",")
+
+
+# ---- bad nodes ------------------------------------------------------------------------------------------------------
+
+
+def excluded(run: RunFolder) -> list[str]:
+    """What the batch scripts tell sbatch and batch.sh, which must be the same."""
+    found = []
+    for script in run.jobs.glob("*/job.sbatch"):
+        text = script.read_text()
+        option = re.search(r"^#SBATCH --exclude=(.*)$", text, re.MULTILINE)
+        told = re.search(r"^exclude=(.*)$", text, re.MULTILINE)
+        assert told is not None and (option[1] if option else "") == told[1].strip("'")
+        found.append(told[1].strip("'"))
+    return found
+
+
+def found_bad(run: RunFolder, *lines: str) -> None:
+    (run.jobs / "train-blip2").mkdir(parents=True)
+    (run.jobs / "train-blip2" / "bad-nodes").write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_nodes_that_were_bad_lately_are_left_out_from_the_start(
+    submit: Submit, experiment: Experiment, tmp_path: Path
+) -> None:
+    now = int(time.time())
+    run = RunFolder.of(experiment)
+    days = [f"n2 {now - 60} 7", f"n3 {now - 6 * 86400} 5", f"n4 {now - 8 * 86400} 5"]
+    found_bad(run, *days, f"elsewhere {now} 9", "n5", f"n6 {now}", "n7 x 7", "")
+    (tmp_path / "nodes").write_text("".join(f"{p} n{k}\n" for k in range(1, 9) for p in ("p", "q")))
+    submit()
+    assert set(excluded(run)) == {"n2,n3"}
+
+
+def test_no_node_is_left_out_where_too_few_would_remain(submit: Submit, experiment: Experiment, tmp_path: Path) -> None:
+    """Or Slurm would refuse the job for days; it looks at its nodes itself."""
+    run = RunFolder.of(experiment)
+    found_bad(run, f"n1 {int(time.time())} 7")
+    (tmp_path / "nodes").write_text("p n1\nq n2\n")
+    submit()
+    assert set(excluded(run)) == {""}
+
+
+def test_the_batch_script_forgets_bad_nodes_as_late_as_submit_does() -> None:
+    batch = (ROOT / "slurm" / "batch.sh").read_text()
+    assert f"\nexclusion_days={DAYS} " in batch
