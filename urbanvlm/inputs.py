@@ -14,7 +14,7 @@ from urbanvlm.errors import UserError, suggest
 from urbanvlm.evaluate.asked import with_gold
 from urbanvlm.evaluate.unseen import shuffled_images
 from urbanvlm.experiment import Experiment, Scenes
-from urbanvlm.models.registry import check_model, is_hub_name
+from urbanvlm.models.registry import check_folder, check_model, is_hub_name
 from urbanvlm.run_folder import resolve_folder
 
 RATIONALE_TOKENS = 64
@@ -42,7 +42,7 @@ def check_inputs(experiment: Experiment, where: object) -> list[str]:
 
 
 def check_fetched(experiment: Experiment, where: object, job_variables: Mapping[str, str]) -> None:
-    """Raise UserError for the first checkpoint of the hub that is not on this machine: jobs download nothing.
+    """Raise UserError for the first checkpoint of the hub that is not, or not whole, here: jobs download nothing.
 
     `job_variables` are set for the jobs beside this process's own.
     """
@@ -50,7 +50,10 @@ def check_fetched(experiment: Experiment, where: object, job_variables: Mapping[
 
     cache = cache_folder({**os.environ, **job_variables})
     for index, model in enumerate(experiment.models):
-        if is_hub_name(model.checkpoint) and snapshot_of(model.checkpoint, model.revision, cache) is None:
+        if not is_hub_name(model.checkpoint):
+            continue
+        folder = snapshot_of(model.checkpoint, model.revision, cache)
+        if folder is None:
             at = f" at {model.revision}" if model.revision is not None else ""
             words = [f"{name}={value}" for name, value in job_variables.items() if name in CACHE_VARIABLES]
             words += ["make", "fetch", f"MODEL={model.checkpoint}"]
@@ -60,6 +63,10 @@ def check_fetched(experiment: Experiment, where: object, job_variables: Mapping[
                 f"checkpoint {model.checkpoint!r}{at} is not, or not all of it, in {cache}, and jobs download nothing",
                 f"on a machine with a network: {shlex.join(words)}",
             )
+        try:
+            check_folder(folder, model)
+        except UserError as error:
+            raise UserError(f"{where}: models.{index}", str(error)) from None
 
 
 def _check_scenes(scenes: Scenes, where: object) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from urbanvlm.errors import UserError, suggest
 from urbanvlm.experiment import Model
+from urbanvlm.models.folder import check_files, check_parts, config_of
 
 if TYPE_CHECKING:
     from urbanvlm.models.family import ModelFamily
@@ -63,10 +63,10 @@ def get_family(name: str) -> ModelFamily:
     return cast("ModelFamily", getattr(importlib.import_module(module), attribute))
 
 
-def check_model(model: Model) -> str | None:
-    """Raise UserError for what loading would stumble over, as far as files on this machine tell.
+def check_model(model: Model, *, weights: bool = True) -> str | None:
+    """Raise UserError for what loading would stumble over, as far as names, sizes and small files on this machine tell.
 
-    Returns a remark for a checkpoint of the hub without a revision.
+    Without `weights` a folder's configuration is enough. Returns a remark for one of the hub without a revision.
     """
     check_family(model.family)
     checkpoint, presets = model.checkpoint, FAMILIES[model.family].presets
@@ -78,10 +78,10 @@ def check_model(model: Model) -> str | None:
         check_precision(presets[checkpoint], model.precision, checkpoint)
         return None
     if Path(checkpoint).is_dir():
-        config = _config(Path(checkpoint))
-        check_model_type(config.get("model_type"), model.family, checkpoint)
-        check_precision(config.get("text_config", {}).get("model_type"), model.precision, checkpoint)
+        check_folder(Path(checkpoint), model, weights=weights)
         return None
+    if Path(checkpoint).is_file():
+        raise UserError(f"checkpoint {checkpoint!r}", "is a file", "name the folder that it lies in")
     if not is_hub_name(checkpoint):
         raise UserError(
             f"checkpoint {checkpoint!r}",
@@ -91,6 +91,17 @@ def check_model(model: Model) -> str | None:
     if model.revision is None:
         return f"{model.label}: {checkpoint} has no revision, so another download may bring other weights"
     return None
+
+
+def check_folder(folder: Path, model: Model, *, weights: bool = True) -> None:
+    """Raise UserError where a folder, one's own or the hub cache's, holds no whole checkpoint of the model."""
+    where = f"checkpoint {model.checkpoint!r}"
+    config = config_of(folder, where)
+    check_model_type(config["model_type"], model.family, model.checkpoint)
+    check_parts(config, folder)
+    check_precision(config["text_config"].get("model_type"), model.precision, model.checkpoint)
+    if weights:
+        check_files(folder, config, where)
 
 
 def is_hub_name(checkpoint: str) -> bool:
@@ -118,14 +129,3 @@ def check_precision(language_model_type: str | None, precision: str, checkpoint:
         raise UserError(
             f"checkpoint {checkpoint!r}", "its T5 language model overflows in fp16", "set precision to bf16 or fp32"
         )
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(file, "no such file", "name a folder that holds a saved model") from None
-    except (OSError, ValueError) as error:
-        raise UserError(file, f"cannot be read ({error})") from None
-    return config if isinstance(config, dict) else {}
