@@ -28,6 +28,7 @@ from urbanvlm.same_inputs import check_same_inputs
 from urbanvlm.stages import is_done
 from urbanvlm.sweep import Point, Sweep, SweepFolder, load_sweep
 from urbanvlm.terminal import use_plain_signs
+from urbanvlm.user import settle_user
 
 LOG_WIDTH = 120
 """columns where no terminal says how many it has"""
@@ -36,6 +37,7 @@ LOG_WIDTH = 120
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 on success, 2 after a user's mistake (one line), 1 when a job failed, 130 after Ctrl-C."""
     use_plain_signs()
+    settle_user(os.environ)
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -17,10 +17,12 @@ from urbanvlm.lock import birth_of, process_alive
 from urbanvlm.locks import IMAGE_VARIABLE, check_image
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder
+from urbanvlm.runtime.launchers import forget_others, torchrun_ranks
 from urbanvlm.runtime.preemption import STOPPED_EXIT_CODE, Stopped, StopSignal
 from urbanvlm.stages import Process, Stage, progress_of, run_stage, stages_of
 from urbanvlm.starts import FRUITLESS_REQUESTS, FRUITLESS_STARTS, is_stalled, record_start
 from urbanvlm.terminal import use_plain_signs
+from urbanvlm.user import settle_user
 
 CAUSE_SECONDS = 5.0
 LEADER_SECONDS = 20.0
@@ -33,13 +35,15 @@ CLIENT = "URBANVLM_CLIENT"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do this task's share of a stage: `RUN STAGE [--shard K]`.
 
-    The task's rank comes from torchrun where that started it, else from Slurm or submitit's local executor.
+    The task's rank comes from Slurm or submitit's local executor where `submit` started it, else from torchrun if that
+    did.
 
     Exit code 0 when done; 75 when the stage has saved and stopped because it was told to, in which case the first rank
     leaves the file `requeue` in the attempt's folder; 2 after a user's mistake, which stands in `error-<rank>` there; 1
     after a bug, whose traceback stands in `crash-<rank>`.
     """
     use_plain_signs()
+    settle_user(os.environ)
     attempt = Path(os.environ["URBANVLM_ATTEMPT"]) if "URBANVLM_ATTEMPT" in os.environ else None
     end_time = os.environ.get("URBANVLM_END_TIME")
     stop = StopSignal.listen(attempt, float(end_time) if end_time else None)
@@ -121,13 +125,14 @@ def _stage(run: RunFolder, name: str) -> Stage:
 
 
 def _process(run: RunFolder, shard: int | None) -> Process:
+    """Our own launch decides; what other programs left in the environment is gone afterwards."""
+    is_ours = {"URBANVLM_ATTEMPT", "SUBMITIT_EXECUTOR"} <= os.environ.keys()
+    ranks = None if is_ours else torchrun_ranks(os.environ)
+    forget_others(os.environ, is_torchrun=ranks is not None)
     if shard is not None:
         return Process(shard, 0, run.experiment.evaluate.shards)
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        rank, local_rank, world_size = (int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
-        return Process(rank, local_rank, world_size)
-    if "SUBMITIT_EXECUTOR" not in os.environ:
-        return Process()
+    if not is_ours:
+        return Process(*ranks or ())
     from submitit import JobEnvironment
 
     environment = JobEnvironment()

@@ -12,6 +12,7 @@ from pathlib import Path
 from urbanvlm.errors import UserError
 from urbanvlm.records import write_atomic
 from urbanvlm.terminal import use_plain_signs
+from urbanvlm.user import settle_user
 
 COMMANDS = {
     "questions": ("urbanvlm.dataset.questions", "a metadata file of one's own -> question files"),
@@ -28,6 +29,7 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 on success, 2 after a user's mistake (one line on stderr)."""
     use_plain_signs()
+    settle_user(os.environ)
     words = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m urbanvlm", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -11,11 +11,13 @@ from slurm.dev import commands, daemons, isolation, packages, processes
 from slurm.dev.settings import DEFAULT_FOLDER, FIELDS, ISOLATIONS, Settings, load_settings, make_settings
 from urbanvlm.errors import UserError
 from urbanvlm.terminal import use_plain_signs
+from urbanvlm.user import settle_user
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 on success, 2 after a user's mistake (one line); `exec` has that of its command."""
     use_plain_signs()
+    settle_user(os.environ)
     options = _parser().parse_args(arguments)
     # Any user of the machine may submit, so all can read what the daemons write.
     os.umask(0o022)

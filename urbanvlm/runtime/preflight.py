@@ -45,6 +45,7 @@ from urbanvlm.runtime.rendezvous import (
 )
 from urbanvlm.runtime.verdict import PREFIX, WAITED, Verdict, as_json, verdict
 from urbanvlm.terminal import use_plain_signs
+from urbanvlm.user import settle_user
 
 SECONDS = 180.0
 """A check's own time limit. Importing torch from a cold network file system alone may take a minute or two."""
@@ -56,6 +57,7 @@ import sys
 sys.path.insert(0, sys.argv.pop(1))
 from urbanvlm.runtime.preflight import main
 from urbanvlm.terminal import use_plain_signs
+from urbanvlm.user import settle_user
 sys.exit(main(sys.argv[1:]))
 """
 """`-m` would look for the package in the folder that the job is started in first, where other code may lie"""
@@ -401,6 +403,7 @@ def _in_words(judged: Verdict, count: int) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     use_plain_signs()
+    settle_user(os.environ)
     parser = argparse.ArgumentParser(
         prog="python -m urbanvlm.runtime.preflight",
         description=__doc__,

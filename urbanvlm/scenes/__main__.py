@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -13,6 +14,7 @@ from urbanvlm.scenes.labels import metadata_of
 from urbanvlm.scenes.render import render_view
 from urbanvlm.scenes.sample import sample_place
 from urbanvlm.terminal import use_plain_signs
+from urbanvlm.user import settle_user
 
 HEADINGS = (0, 90, 180, 270)
 TILE, CAPTION = 256, 62
@@ -20,6 +22,7 @@ TILE, CAPTION = 256, 62
 
 def main() -> None:
     use_plain_signs()
+    settle_user(os.environ)
     parser = argparse.ArgumentParser(prog="python -m urbanvlm.scenes", description=__doc__)
     parser.add_argument("out", type=Path, help="picture to write")
     parser.add_argument("--size", type=int, default=256, help="pixels of a view; small ones are shown enlarged")
