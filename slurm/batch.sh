@@ -7,7 +7,7 @@
 #   exclude        nodes that the cluster's profile keeps away from, as Slurm writes them, or empty
 #   grace_seconds  between SIGTERM and the end where Slurm cancels what it preempts; empty where it starts it again itself
 #   lead_seconds   between SIGUSR2 and the time limit
-#   runtime        what starts the tasks' container: apptainer, docker, podman, pyxis; empty without one
+#   runtime        what starts the tasks' container: apptainer, singularity, docker, podman, pyxis; empty without one
 #   caches         array: variable=folder of what libraries keep between starts, for tasks without a home folder
 #   meeting_suffix what the first node's name ends in where processes reach it, or empty
 #   srun_options   array: options of every srun
@@ -128,7 +128,7 @@ hear() {
     echo "$1" > "$attempt/stop"
     # To every task on every node, and not by way of srun: one that has only begun would die of it. With Apptainer a signal
     # to every process may end the one that the container's files come from; tasks look for the file `stop` as well.
-    [[ $runtime == apptainer ]] || ask scancel --signal=USR2 "$id" &
+    [[ $runtime == @(apptainer|singularity) ]] || ask scancel --signal=USR2 "$id" &
     [[ -n $2 ]] || return 0
     # Tasks that cannot answer in time, deep in an import or a download, lose what is not saved, but not the run.
     (
@@ -144,7 +144,7 @@ hear() {
 # shellcheck disable=SC2016
 start='trap "" USR2 TERM; [[ -z ${TMPDIR-} ]] || mkdir -p "$TMPDIR"; '
 # shellcheck disable=SC2016
-if [[ $runtime == apptainer ]]; then
+if [[ $runtime == @(apptainer|singularity) ]]; then
     # Slurm warns of preemption with a signal to every process. Where Apptainer mounts without root, that ends its
     # squashfuse, and tasks then die of a bus error, for want of their own files: it is no fault of theirs.
     start+='"$@"; code=$?

@@ -120,7 +120,7 @@ class Preemption(Part):
 class Container(Part):
     """What jobs run in."""
 
-    runtime: Literal["apptainer", "docker", "podman", "pyxis", "any"] = Field(
+    runtime: Literal["apptainer", "singularity", "docker", "podman", "pyxis", "any"] = Field(
         description="what starts it; docker is for one machine; any: apptainer, podman or docker, with executor local"
     )
     image: Line | None = Field(

@@ -40,11 +40,16 @@ CACHES = {
 """Variable -> its folder in the job's TMPDIR, or in the attempt where there is none: what libraries
 keep in the home folder else, which is not there inside."""
 
+SIF_RUNTIMES = ("apptainer", "singularity")
+"""one program under two names, with variables of each name's own; both run the same files"""
+
 ONLY_NAMED = """\
+inside=$1
+shift
 for name in "$@"; do
     shift
     [ "$name" != -- ] || break
-    eval "[ -z \\"\\${$name+set}\\" ] || export APPTAINERENV_$name=\\"\\$$name\\""
+    eval "[ -z \\"\\${$name+set}\\" ] || export $inside$name=\\"\\$$name\\""
 done
 exec "$@"
 """
@@ -55,6 +60,20 @@ export URBANVLM_CLIENT=$$
 exec "$@"
 """
 """The client of docker or podman is this process; the task inside, which is not its child, ends when it is gone."""
+
+IN_ITS_CGROUP = """\
+export URBANVLM_CLIENT=$$
+below='s|^[0-9]*:memory:\\(.*/job_.*\\)|\\1|p'
+beside='s|^0::\\(.*/job_.*\\)/[^/]*$|\\1|p'
+own=$(sed -n -e "$below" -e "$beside" /proc/self/cgroup | head -n 1)
+[ "$(id -u)" != 0 ] || [ -z "$own" ] || set -- "--cgroup-parent=$own" "$@"
+exec podman --cgroup-manager=cgroupfs run "$@"
+"""
+"""The same in a job of Slurm's: podman must not have systemd make a cgroup elsewhere, where Slurm neither counts the
+task's memory nor bounds it. For root, podman makes one inside the job's own: with cgroups of version 1 below the
+task's, with version 2 beside it, as one that holds processes can have none below. Others may make none: the task stays
+where it is.
+"""
 
 
 def command_prefix(
@@ -78,6 +97,7 @@ def command_prefix(
 
     - apptainer: the shell in front replaces itself; what stays of Apptainer hands every signal to its child, and Slurm
       sends them to all processes of the step anyway, of which the child is one. It takes its child with it.
+    - singularity: as apptainer, which was once its name.
     - podman: the client hands signals on (`--sig-proxy`, on by default without a terminal). The container is no child
       of the client: the task looks whether that is still there.
     - docker: the same, but through a daemon: Slurm neither counts the task's memory nor ends it in time. Good for one
@@ -89,23 +109,27 @@ def command_prefix(
     assert container.image is not None and container.runtime != "any", "settled before"
     names = _names(cluster, environment_names)
     mounts = [f"--mount={_mount(bind, container.runtime)}" for bind in _binds(cluster, binds)]
-    if container.runtime == "apptainer":
+    if container.runtime in SIF_RUNTIMES:
+        inside = f"{container.runtime.upper()}ENV_"
         # The folder that it is started in would come with it, even the home folder; --no-eval: a value is no script.
         options = ["--cleanenv", "--no-eval", "--no-home", "--no-mount=cwd,hostfs", f"--pwd={folder}", *mounts]
         nv = ["--nv"] if gpus else []
-        return ["sh", "-c", ONLY_NAMED, "task", *names, "--", "apptainer", "exec", *options, *nv, container.image]
+        command = [container.runtime, "exec", *options, *nv, container.image]
+        return ["sh", "-c", ONLY_NAMED, "task", inside, *names, "--", *command]
     client = ["sh", "-c", NAMING_ITSELF, "task", container.runtime, "run", "--rm"]
+    if container.runtime == "podman" and cluster.executor == "slurm":
+        client = ["sh", "-c", IN_ITS_CGROUP, "task", "--rm"]
     # A base's entrypoint may print or start things; the container image's own check would run beside the job.
     plain = ["--entrypoint=", "--no-healthcheck", "--log-driver=none"]
     shared = ["--network=host", "--ipc=host", "--pid=host"]
-    inside = [f"--workdir={folder}", *mounts, *(f"--env={name}" for name in names)]
+    within = [f"--workdir={folder}", *mounts, *(f"--env={name}" for name in names)]
     if container.runtime == "docker":
         devices = ["--gpus=all"] if gpus else []
-        return [*client, *plain, *shared, f"--user={user[0]}:{user[1]}", *devices, *inside, container.image]
+        return [*client, *plain, *shared, f"--user={user[0]}:{user[1]}", *devices, *within, container.image]
     # For root there is nobody to keep; for others, files are theirs inside and outside.
     who = ["--userns=keep-id"] if user[0] else []
     devices = ["--device=nvidia.com/gpu=all"] if gpus else []
-    return [*client, *plain, *shared, *who, *devices, *inside, container.image]
+    return [*client, *plain, *shared, *who, *devices, *within, container.image]
 
 
 def srun_options(
@@ -165,10 +189,10 @@ def _pyxis_mount(bind: Bind) -> str:
 
 def _mount(bind: Bind, runtime: str) -> str:
     """A bind as a row of CSV, which can hold any path; `source:target` cannot hold one with a colon or a comma."""
-    target = "destination" if runtime == "apptainer" else "target"
+    target = "destination" if runtime in SIF_RUNTIMES else "target"
     row = ["type=bind", f"source={bind.source}", f"{target}={bind.target}"]
     if bind.read_only:
-        row.append("ro" if runtime == "apptainer" else "readonly")
+        row.append("ro" if runtime in SIF_RUNTIMES else "readonly")
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(row)
     return line.getvalue()

@@ -17,6 +17,7 @@ from typing import Any
 
 from slurm.binds import check_binds
 from slurm.cluster import Cluster
+from slurm.container import SIF_RUNTIMES
 from slurm.plan import Plan
 from urbanvlm.checkout import ROOT
 from urbanvlm.errors import UserError
@@ -81,7 +82,7 @@ def check_facts(facts: dict[str, str], where: str, *, gpus: bool) -> None:
 
 def own_image(runtime: str, flavour: str, lock: str, folder: Path) -> str:
     """The name that `make image` gives to what it builds. Pure."""
-    if runtime == "apptainer":
+    if runtime in SIF_RUNTIMES:
         return str(folder / f"urbanvlm-{flavour}-{lock}.sif")
     return f"localhost/urbanvlm:{flavour}-{lock}"
 
@@ -94,7 +95,7 @@ def images_folder() -> Path:
 def read_facts(runtime: str, text: str) -> dict[str, str]:
     """What a container image says of itself, from what its runtime prints of its labels. Pure; ValueError if unread."""
     labels: Any = json.loads(text)
-    if runtime == "apptainer":
+    if runtime in SIF_RUNTIMES:
         labels = labels.get("data", {}).get("attributes", {}).get("labels", {})
     labels = labels if isinstance(labels, dict) else {}
     return {fact: str(labels.get(label) or "") for fact, label in LABELS.items()}
@@ -102,7 +103,7 @@ def read_facts(runtime: str, text: str) -> dict[str, str]:
 
 def look(runtime: str, image: str) -> Seen:
     """A look at a container image from this machine, outside of it."""
-    if runtime in ("apptainer", "pyxis"):
+    if runtime == "pyxis" or runtime in SIF_RUNTIMES:
         return _look_at_file(runtime, image)
     if shutil.which(runtime) is None:
         return Seen(missing=True, why=f"cannot be looked at from here, without {runtime}")
@@ -122,7 +123,7 @@ def _look_at_file(runtime: str, image: str) -> Seen:
     if runtime == "pyxis":
         program, command = "unsquashfs", ["unsquashfs", "-cat", image, FACTS_FILE]
     else:
-        program, command = "apptainer", ["apptainer", "inspect", "--json", image]
+        program, command = runtime, [runtime, "inspect", "--json", image]
     if shutil.which(program) is None:
         return Seen(why=f"cannot be read here, without {program}")
     done = _run(command)

@@ -357,7 +357,7 @@ def test_no_container_no_prefix() -> None:
     assert options(plain) == []
 
 
-@pytest.mark.parametrize("runtime", ["apptainer", "docker", "podman", "pyxis"])
+@pytest.mark.parametrize("runtime", ["apptainer", "singularity", "docker", "podman", "pyxis"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_folders_reach_the_runtime_as_one_word_each(runtime: str, name: str) -> None:
     profile, bind = with_container(runtime), Bind(f"/runs/{name}", f"/runs/{name}", read_only=True)
@@ -374,7 +374,7 @@ def test_hostile_folders_reach_the_runtime_as_one_word_each(runtime: str, name: 
         return
     words = prefix(profile, bind, gpus=True)
     rows = [next(csv.reader([word.removeprefix("--mount=")])) for word in words if word.startswith("--mount=")]
-    target, flag = ("destination", "ro") if runtime == "apptainer" else ("target", "readonly")
+    target, flag = ("destination", "ro") if runtime in ("apptainer", "singularity") else ("target", "readonly")
     assert rows == [
         ["type=bind", f"source=/runs/{name}", f"{target}=/runs/{name}", flag],
         ["type=bind", "source=/data", f"{target}=/inside", flag],
@@ -397,12 +397,13 @@ def test_gpus_come_in_only_where_there_are_some() -> None:
             assert (word in prefix(with_container(runtime), gpus=gpus)) == gpus
 
 
-def test_only_named_variables_come_in(tmp_path: Path) -> None:
-    """The real shell in front of a stand-in for Apptainer that shows its words and what it would hand on."""
-    stand_in = tmp_path / "apptainer"
-    stand_in.write_text('#!/bin/sh\nprintf "%s\\0" "$@"\nenv -0 | grep -z ^APPTAINERENV_\n')
+@pytest.mark.parametrize("runtime", ["apptainer", "singularity"])
+def test_only_named_variables_come_in(tmp_path: Path, runtime: str) -> None:
+    """The real shell in front of a stand-in for the runtime that shows its words and what it would hand on."""
+    stand_in, mark = tmp_path / runtime, f"{runtime.upper()}ENV_"
+    stand_in.write_text('#!/bin/sh\nprintf "%s\\0" "$@"\nenv -0 | grep -z "^[A-Z]*ENV_"\n')
     stand_in.chmod(0o755)
-    words = prefix(with_container("apptainer"), names=["OURS", "ABSENT"])
+    words = prefix(with_container(runtime), names=["OURS", "ABSENT"])
     hostile = "a 'b' \"c\" $(touch owned)\n`x`"
     done = subprocess.run(
         [*words, "python", "-c", "print('a b')"],
@@ -412,13 +413,13 @@ def test_only_named_variables_come_in(tmp_path: Path) -> None:
     )  # fmt: skip
     shown = done.stdout.split("\0")[:-1]
     assert shown[:3] == ["exec", "--cleanenv", "--no-eval"]
-    assert [word for word in shown if not word.startswith("APPTAINERENV_")][-4:] == [
+    assert [word for word in shown if not word.startswith(mark)][-4:] == [
         "my image.sif", "python", "-c", "print('a b')",
     ]  # fmt: skip
-    assert {word for word in shown if word.startswith("APPTAINERENV_")} == {
-        f"APPTAINERENV_OURS={hostile}", "APPTAINERENV_SLURM_PROCID=3", "APPTAINERENV_NCCL_DEBUG=INFO",
+    assert {word for word in shown if word.startswith(mark)} == {
+        f"{mark}OURS={hostile}", f"{mark}SLURM_PROCID=3", f"{mark}NCCL_DEBUG=INFO",
     }  # fmt: skip
-    assert [path.name for path in tmp_path.iterdir()] == ["apptainer"]
+    assert [path.name for path in tmp_path.iterdir()] == [runtime]
 
 
 @pytest.mark.parametrize("runtime", ["docker", "podman"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from slurm.cluster import Cluster, load_cluster, parse_cluster
 from slurm.cluster_new import Site, choose_partition, read_partitions, render
+from slurm.container import command_prefix
 from slurm.plan import JobSpec, Plan, make_plan
 from slurm.preflight import preflight_job
 from slurm.script import sbatch_text
@@ -179,3 +182,41 @@ def test_nodes_whose_memory_nobody_told_slurm() -> None:
     profile = written("SelectTypeParameters = CR_CORE_MEMORY\n", node="Gres=gpu:4 RealMemory=1")
     assert (profile.memory_request, profile.memory_gb_per_node) == ("none", None)
     assert make_plan(load_experiment(FOUR_GPUS), profile).jobs
+
+
+# --- podman inside a job
+
+
+TASK_V1, TASK_V2 = "/slurm/uid_0/job_7/step_0/task_0", "/system.slice/slurmstepd.scope/job_7/step_0/user/task_0"
+
+
+@pytest.mark.parametrize(
+    ("user", "cgroups", "parent"),
+    [
+        (0, f"9:name=systemd:/slurm/x\n4:memory:{TASK_V1}\n0::/\n", TASK_V1),
+        (0, f"0::{TASK_V2}\n", TASK_V2.removesuffix("/task_0")),
+        (1000, f"0::{TASK_V2}\n", None),
+        (0, "4:memory:/user.slice\n0::/system.slice/slurmd.service\n", None),
+        (0, "0::/\n", None),
+    ],
+)
+def test_podman_keeps_the_cgroup_of_its_job(tmp_path: Path, user: int, cgroups: str, parent: str | None) -> None:
+    """The real shell, with a stand-in for podman that shows its words and its number."""
+    for name, text in (("podman", 'echo "$@"; echo "$$ $URBANVLM_CLIENT"'), ("id", f"echo {user}")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "cgroup").write_text(cgroups)
+    profile = cluster("executor: slurm\ncontainer: {runtime: podman, image: x}")
+    words = command_prefix(profile, gpus=False, binds=[], environment_names=[], folder="/", user=(user, user))
+    words[2] = words[2].replace("/proc/self/cgroup", str(tmp_path / "cgroup"))
+    process = subprocess.Popen(
+        [*words, "python3", "-V"], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, stdout=subprocess.PIPE, text=True
+    )
+    shown, numbers = process.communicate(timeout=60)[0].splitlines()
+    asked = f"--cgroup-parent={parent} " if parent else ""
+    assert shown.startswith(f"--cgroup-manager=cgroupfs run {asked}--rm --entrypoint= ")
+    assert shown.endswith(" x python3 -V")
+    assert numbers.split() == [str(process.pid)] * 2
+    alone = cluster("executor: local\ncontainer: {runtime: podman, image: x}")
+    words = command_prefix(alone, gpus=False, binds=[], environment_names=[], folder="/", user=(user, user))
+    assert words[4:7] == ["podman", "run", "--rm"], "nobody else's cgroup"
