@@ -222,7 +222,7 @@ TABLE = {
         The answer is not yes -> ?
         not no -> ?
         both yes and no -> ?
-        yesyesyes -> ?
+        yesyesyes -> yes
         the the the the -> ?
         carcarcar -> ?
         no no no yes -> ?
@@ -762,7 +762,7 @@ TABLE = {
         three (3) -> 3
         3\n\n3\n\n3 -> 3
         333 -> 333
-        threethreethree -> ?
+        threethreethree -> 3
         twotwo -> ?
         I cannot tell the number -> ?
         The number cannot be determined. -> ?
@@ -1055,7 +1055,7 @@ TABLE = {
         stop signs -> stop sign
         stopsign -> ?
         fire hydrant -> fire hydrant
-        carcarcar -> ?
+        carcarcar -> car
         the the the -> ?
         cars cars cars -> car
         car, car, car, car -> car
@@ -1347,7 +1347,7 @@ TABLE = {
         right in the middle -> evenly spread
         bright -> ?
         leftover -> ?
-        leftleftleft -> ?
+        leftleftleft -> left side
         left left left -> left side
         up -> ?
         links -> ?

@@ -14,10 +14,11 @@ from typing import Literal
 
 from urbanvlm.dataset.taxonomy import NUMERIC_KINDS, SUBTYPES, Subtype
 from urbanvlm.errors import UserError
-from urbanvlm.evaluate.parse_choices import CHOICE_READERS, RELATIONAL
+from urbanvlm.evaluate.parse_choices import CHOICE_READERS
 from urbanvlm.evaluate.parse_numbers import number_claims
 from urbanvlm.evaluate.parse_question import ANY_QUESTION, Question, QuestionMatters, question_of
-from urbanvlm.evaluate.parse_text import clean, may_echo, readings
+from urbanvlm.evaluate.parse_text import clean
+from urbanvlm.evaluate.parse_turns import Turn, conclusion, turns
 from urbanvlm.records import Example
 
 Value = str | int | float
@@ -60,10 +61,7 @@ def parse_answer(text: str | None, subtype: Subtype, question: str = "") -> Pars
     parsed = _parse_for_any_question(text, name, kind)
     if parsed is not None:
         return parsed
-    asked = question_of(question)
-    if len(text) < len(question.rstrip("?. ")) and name not in RELATIONAL:  # no room for an echo
-        asked = asked.without_wording()
-    return _parse_for_one_question(text, name, kind, asked)
+    return _parse_for_one_question(text, name, kind, question_of(question))
 
 
 def parse_gold(example: Example) -> Value:
@@ -129,15 +127,27 @@ def _parse_for_one_question(text: str, subtype: str, kind: str, question: Questi
 
 
 def _parse(text: str, subtype: str, kind: str, question: Question) -> Parsed:
-    cleaned = clean(text)
-    for part in readings(cleaned, question.wording if may_echo(cleaned) else ""):
-        claims = _claims(part, subtype, kind, question)
+    def claims_of(turn: Turn) -> Claims:
+        for part in turn.readings:
+            if claims := _claims(part, subtype, kind, question):
+                final = _claims(conclusion(part), subtype, kind, question)
+                settles = len(final) == 1 and not final & {None}
+                unsettled = len(claims) > 1 or claims & {None}
+                return final if settles and unsettled else claims | final if settles else claims
+        return frozenset()
+
+    for turn in turns(clean(text), question):
+        claims = claims_of(turn)
         if claims:
-            return _settle(tuple(claims), kind)
+            contested = turn.contested_by and claims_of(Turn(turn.contested_by)) - claims
+            return UNPARSED if contested else _settle(tuple(claims), kind)
     return UNPARSED
 
 
-def _claims(text: str, subtype: str, kind: str, question: Question) -> frozenset[str] | frozenset[float | None]:
+Claims = frozenset[str | float | None]
+
+
+def _claims(text: str, subtype: str, kind: str, question: Question) -> Claims:
     if kind in CHOICE_READERS:
         return CHOICE_READERS[kind](text, subtype, question)
     return number_claims(text, kind, question)

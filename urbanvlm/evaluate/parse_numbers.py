@@ -2,96 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import pairwise
 
+from urbanvlm.evaluate.parse_measures import METRES, OTHER_UNITS, PERCENT, Lexeme, Number, Reading, lexemes_of, measures
+from urbanvlm.evaluate.parse_presence import denies_presence, other_colour
 from urbanvlm.evaluate.parse_question import Question
-from urbanvlm.evaluate.parse_statements import NEUTRAL_WORDS, denies_presence
-from urbanvlm.evaluate.parse_text import ODD_DIGIT, tokens_of, without_ignorance
+from urbanvlm.evaluate.parse_text import tokens_of, without_ignorance
 from urbanvlm.evaluate.vocabulary import VEHICLE_WORDS, class_mentions, own_mentions, word_set
-
-_MOST_DIGITS = 15
-"""before the decimal point; a third has any number behind it"""
-
-_TO_TWENTY = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-)
-_BY_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_NUMBER_WORDS = {word: float(number) for number, word in enumerate(_TO_TWENTY.split())} | {"single": 1.0}
-_TENS = {word: 10.0 * number for number, word in enumerate(_BY_TENS.split(), start=2)}
-_GROUPS = {"dozen": 12.0, "couple": 2.0, "pair": 2.0, "hundred": 100.0, "thousand": 1000.0, "million": 1e6}
-_AREA_WORDS = frozenset({"square", "cubic"})
-_MINUS = frozenset({"minus", "negative"})
-_FRACTION_WORDS = {"half": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifth": 5, "fifths": 5}
-_METRES = {
-    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1.0),
-    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 0.01),
-    **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), 1000.0),
-    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 0.001),
-    **dict.fromkeys(("ft", "foot", "feet"), 0.3048),
-    **dict.fromkeys(("inch", "inches"), 0.0254),
-    **dict.fromkeys(("yd", "yds", "yard", "yards"), 0.9144),
-    **dict.fromkeys(("mi", "mile", "miles"), 1609.344),
-}
-_OTHER_UNITS = word_set(
-    "° deg degree degrees px pixel pixels s sec second seconds min minute minutes h hour hours day days kg ton tons "
-    f"km/h kmh mph m/s m2 m{ODD_DIGIT} block blocks length lengths step steps pace paces storey storeys story stories "
-    "floors lane lanes times x"
-)
-"""They measure neither a count, nor a share, nor metres."""
-_LENGTHS_OF = frozenset({"length", "lengths", "block", "blocks"})
-_PERCENT = frozenset({"%", "percent", "pct", "percentage"})
-_BOUND_SIGNS = frozenset("<>≤≥")
-_BOUND_WORDS = word_set("over under above below beyond exceeding") | _BOUND_SIGNS
-_BOUND_PAIRS = {(word, "than") for word in word_set("more less fewer greater larger smaller higher lower")} | {
-    ("at", "least"),
-    ("at", "most"),
-    ("up", "to"),
-    ("no", "more"),
-    ("no", "fewer"),
-    ("maximum", "of"),
-    ("minimum", "of"),
-}
-_BOUNDS_AFTER = {
-    (joint, word) for joint in ("or", "and") for word in word_set("more less fewer above below up over")
-} | {
-    ("at", "least"),
-    ("at", "most"),
-}
-_NOT_A_COUNT = word_set("of another word words number integer digit answer sentence side by can could way")
-_POINTS_AT_ONE = word_set("no this that which each any every another the other some")
-
-_SIDES = frozenset({"left", "right"})
-_NOUN_WITHIN = 3
-"""words, in `one large red car`"""
-
-_SPLIT = re.compile(r"[\s()\[\]{}\"':;!?=|]+|-{2,}")
-_PLAIN = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:e[+-]?\d{1,3})?"
-_UNIT = "|".join((*_METRES, "pct", "percent"))
-_NUMBER = re.compile(rf"([<>≤≥]?=?[+-]?)({_PLAIN})(%|°|{_UNIT})?")
-_RANGE = re.compile(rf"~?({_PLAIN})(%|{_UNIT})?-({_PLAIN})(%|{_UNIT})?")
-_FRACTION = re.compile(r"(\d{1,15})/(\d{1,15})")
-
-
-@dataclass(frozen=True, slots=True)
-class _Number:
-    value: float
-    spelled: bool = False
-    open_bound: bool = False
-    """`<5`: it names no value"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A value that the text claims, in its unit; None where it claims something that is no value."""
-
-    value: float | None
-    unit: str = ""
-    weak: bool = False
-    """the word `one`, which may be a pronoun"""
 
 
 def number_claims(text: str, kind: str, question: Question) -> frozenset[float | None]:
@@ -103,16 +22,99 @@ def number_claims(text: str, kind: str, question: Question) -> frozenset[float |
     `no cars` and `none` claim 0 for a count or share, a bare `no` does not. Lengths are in metres. Numbers of other
     things than the question names (`3 people` of cars) are left out.
     """
-    text = without_ignorance(text)
-    lexemes = list(_lexemes(_about_what_was_asked(text, question)))
-    claims = [claim for claim in (_for_kind(r, kind) for r in _readings(lexemes, kind)) if claim is not None]
+    text = _without_echoed_bounds(without_ignorance(text), question)
+    lexemes = list(lexemes_of(_about_what_was_asked(text, question)))
+    readings = list(measures(lexemes, kind, question))
+    claims = [claim for claim in (_for_kind(r, kind, question) for r in _measured(readings, kind)) if claim is not None]
     strong = [claim for claim in claims if not claim.weak] or claims
-    if kind == "integer" and len(strong) > 1 and _SIDES.issubset(lexemes):
-        return frozenset({None})  # `2 on the left, 2 on the right`: parts, and perhaps their sum
     values = {None if claim.value is None else round(claim.value, 9) for claim in strong}
+    if kind == "integer" and (len(values) > 1 or _has_parts(len(strong), values, lexemes)):
+        values = {_total([claim.value for claim in strong], lexemes, text, question)}
+    if kind == "share" and len(values) > 1:
+        values = _unrounded(strong, values)
     if kind != "number" and denies_presence(text, question):
         values.add(0.0)
     return frozenset(values)
+
+
+def _measured(readings: Sequence[Reading], kind: str) -> Sequence[Reading]:
+    """Those with a unit where there are any: the share of `two of four balls, 50 %`, the metres of `3 (8 - 5) m`."""
+    if kind == "integer":
+        return readings
+    units = METRES.keys() if kind == "number" else {"%", "fraction"}
+    if not any(reading.unit in units for reading in readings):
+        return readings
+    return [r for r in readings if r.unit or r.value is None or (kind == "share" and not r.value.is_integer())]
+
+
+def _unrounded(claims: Sequence[Reading], values: set[float | None]) -> set[float | None]:
+    """The fraction of `4/7, or 57 %`."""
+    fractions = {claim.value for claim in claims if claim.unit == "fraction"}
+    if len(fractions) == 1:
+        (exact,) = fractions
+        if exact is not None and all(value is not None and abs(value - exact) <= _ROUNDED for value in values):
+            return {exact}
+    return values
+
+
+_ROUNDED = 0.005
+_TOTAL = re.compile(
+    r"\b(?:(?:a )?total (?:of|is|:)|total (?:number|count|amount)[^.!\n]{0,80}? is|adds? up to)(?= )"
+    r"|(?P<before>\b\w+(?: \w+){0,2}) (?:in total|altogether|in all)\b"
+)
+
+
+def _total(numbers: Sequence[float | None], lexemes: Sequence[Lexeme], text: str, question: Question) -> float | None:
+    """The whole where a text tells it from its parts: `5 in total`, `two cars. One car is red`, `3: 1 bus and 2 cars`.
+
+    None where it does not: `2 on the left, 3 on the right`.
+    """
+    totals = [
+        match["before"] or " ".join(re.split("[:;,(]", text[match.end() :])[0].split()[:2])
+        for match in _TOTAL.finditer(text)
+    ]
+    if totals:
+        found = {r.value for r in measures(list(lexemes_of(" ; ".join(totals))), "integer", question) if not r.weak}
+        return found.pop() if len(found) == 1 else None
+    if None in numbers:
+        return None
+    known = [number for number in numbers if number is not None]
+    others = sum(word in _OTHERS and not isinstance(following, Number) for word, following in pairwise([*lexemes, ""]))
+    worded = sum(isinstance(lexeme, str) for lexeme in lexemes) >= len(known)
+    if worded and len(known) + others > 2 and sum(known[1:]) + others == known[0]:
+        return known[0]
+    first, *later = re.split(r"[.!\n] ?", text.strip(), maxsplit=1)
+    examples = later and _EXAMPLE.match(later[0]) and set(known[1:]) == {1.0}
+    return known[0] if examples and known[0] > 1 and not _PLACES.intersection(first.split()) else None
+
+
+_EXAMPLE = re.compile(r"one\b(?! (?:more|of)\b)")
+
+
+_PLACES = word_set("left right front behind back foreground background middle center centre")
+
+
+def _has_parts(claims: int, values: set[float | None], lexemes: Sequence[Lexeme]) -> bool:
+    """Is the one number said perhaps that of parts: `2 on the left, 2 on the right`, `one here, another there`?"""
+    several = claims > 1 and len({lexeme for lexeme in lexemes if lexeme in _PLACES}) > 1
+    return several or (values == {1.0} and ("another" in lexemes or ("the", "other") in pairwise(lexemes)))
+
+
+_OTHERS = word_set("other another second")
+
+
+_BOUND_PHRASE = re.compile(
+    r"\b(?:(?:more|less|fewer|greater|larger|smaller|higher|lower) than(?: or equal to)?|at least|at most|up to|over"
+    r"|under|above|below|exceeding) [\w.,%]*\w"
+)
+
+
+def _without_echoed_bounds(text: str, question: Question) -> str:
+    """The text less the `lower than 8` that the question asks about."""
+    if _BOUND_PHRASE.search(text):
+        for match in _BOUND_PHRASE.finditer(question.wording):
+            text = text.replace(match[0], " ")
+    return text
 
 
 _SEGMENT = re.compile(r"([,.;!](?= |\n|$)|\n|\b(?:and|but|while|whereas)\b)")
@@ -125,225 +127,32 @@ def _about_what_was_asked(text: str, question: Question) -> str:
     pieces = _SEGMENT.split(text)
     for index in range(0, len(pieces), 2):
         tokens = tokens_of(pieces[index])
+        if other_colour(set(tokens), question.words):
+            pieces[index] = " ; "
         named = {mention.value for mention in own_mentions(tokens, class_mentions(tokens))}
         if named and not named & question.classes and not VEHICLE_WORDS.intersection(tokens):
             pieces[index] = " ; "
     return "".join(pieces)
 
 
-def _for_kind(reading: _Reading, kind: str) -> _Reading | None:
+def _for_kind(reading: Reading, kind: str, question: Question) -> Reading | None:
     """The reading as a value of the kind; None where its unit says that it measures something else."""
     if reading.value is None:
         return reading
-    if reading.unit in _OTHER_UNITS:
+    if reading.unit in OTHER_UNITS:
         return None
     value = reading.value
     if kind == "integer":
         if reading.unit not in {"", "range"}:
             return None
         whole = value >= 0 and (value.is_integer() or reading.unit == "range")
-        return reading if whole else _Reading(None)
+        return reading if whole else Reading(None)
     if kind == "share":
-        if reading.unit in _METRES:
+        if reading.unit in METRES:
             return None
-        value = value / 100 if reading.unit == "%" else value
-        return _Reading(value if 0 <= value <= 1 else None, weak=reading.weak)
+        percent = reading.unit == "%" or (value > 1 and not PERCENT.isdisjoint(question.tokens))
+        value = value / 100 if percent else value
+        return Reading(value if 0 <= value <= 1 else None, reading.unit, weak=reading.weak)
     if reading.unit == "%":
         return None
-    return _Reading(value * _METRES.get(reading.unit, 1.0), weak=reading.weak)
-
-
-# ---- text -> numbers and words --------------------------------------------------------------------------------------
-
-_Lexeme = _Number | str | None
-"""a number, a word, or None: digits that are no number"""
-
-
-def _lexemes(text: str) -> Iterator[_Lexeme]:
-    words = [part for token in _SPLIT.split(text) for part in _spelled_parts(token.rstrip(",.").lstrip(","))]
-    index = 0
-    while index < len(words):
-        word = words[index]
-        following = words[index + 1] if index + 1 < len(words) else ""
-        if word in _TENS and 1 <= _NUMBER_WORDS.get(following, 0) <= 9:
-            yield _Number(_TENS[word] + _NUMBER_WORDS[following], spelled=True)
-            index += 1
-        elif word in _TENS or word in _NUMBER_WORDS:
-            yield _Number(_TENS.get(word) or _NUMBER_WORDS[word], spelled=True)
-        elif any(map(str.isdigit, word)) or ODD_DIGIT in word:
-            yield from _digits(word)
-        elif word:
-            yield word
-        index += 1
-
-
-def _spelled_parts(token: str) -> list[str]:
-    """`twenty-five` and `two-thirds` are two words each."""
-    parts = token.split("-")
-    known = _NUMBER_WORDS.keys() | _TENS.keys() | _FRACTION_WORDS.keys() | _GROUPS.keys()
-    return parts if len(parts) == 2 and all(part in known for part in parts) else [token]
-
-
-def _digits(word: str) -> Iterator[_Lexeme]:
-    if match := _NUMBER.fullmatch(word.lstrip("~≈")):
-        sign, size = match[1], _value(match[2])
-        yield None if size is None else _Number(-size if "-" in sign else size, open_bound=sign[:1] in _BOUND_SIGNS)
-        if match[3]:
-            yield match[3]
-    elif match := _RANGE.fullmatch(word):
-        ends = [_value(match[1]), _value(match[3])]
-        yield from (_as_lexeme(ends[0]), "to", _as_lexeme(ends[1]))
-        if match[4] or match[2]:
-            yield match[4] or match[2]
-    elif match := _FRACTION.fullmatch(word):
-        yield from (_Number(float(match[1])), "/", _Number(float(match[2])))
-    else:
-        yield word if any(map(str.isalpha, word)) else None
-
-
-def _as_lexeme(value: float | None) -> _Lexeme:
-    return None if value is None else _Number(value)
-
-
-def _value(digits: str) -> float | None:
-    if "," in digits:
-        thousands = re.fullmatch(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", digits)
-        digits = digits.replace(",", "" if thousands else ".")
-    if len(digits.partition(".")[0]) > _MOST_DIGITS:
-        return None
-    try:
-        value = float(digits)
-    except ValueError:  # 0,350,000
-        return None
-    return value if math.isfinite(value) else None
-
-
-# ---- numbers and words -> readings ----------------------------------------------------------------------------------
-
-
-def _readings(lexemes: Sequence[_Lexeme], kind: str) -> Iterator[_Reading]:
-    index = 0
-    while index < len(lexemes):
-        lexeme = lexemes[index]
-        if isinstance(lexeme, _Number):
-            reading, index = _number_reading(lexemes, index, kind)
-        elif lexeme is None:
-            reading, index = _Reading(None), index + 1
-        else:
-            reading, index = _word_reading(lexemes, index, kind)
-        if reading is not None:
-            yield reading
-
-
-def _at(lexemes: Sequence[_Lexeme], index: int) -> _Lexeme:
-    return lexemes[index] if 0 <= index < len(lexemes) else ""
-
-
-def _number_reading(lexemes: Sequence[_Lexeme], index: int, kind: str) -> tuple[_Reading | None, int]:
-    """The reading that begins with the number at `index`, and where to go on."""
-    number = lexemes[index]
-    assert isinstance(number, _Number)
-    value, unit, end = _grouped(lexemes, index, kind)
-    lone_one = number.spelled and number.value == 1 and end == index + 1
-    if lone_one and _is_no_count(lexemes, index):
-        return None, end
-    before = _at(lexemes, index - 1)
-    if before == "not" or (_at(lexemes, index - 2) == "not" and before in {"exactly", "about", "just", "only"}):
-        return None, end
-    joint = _at(lexemes, end)
-    second = _at(lexemes, end + 1)
-    is_range = joint in {"to", "-"} or (joint == "and" and before == "between")
-    if is_range and isinstance(second, _Number):
-        top, top_unit, end = _grouped(lexemes, end + 1, kind)
-        return _range_reading(value, unit, top, top_unit, kind), end
-    if number.open_bound or _is_bound(lexemes, index) or (joint, second) in _BOUNDS_AFTER or joint == "plus":
-        return _Reading(None), end
-    if before in _MINUS and value is not None:
-        value = -value
-    pronoun = lone_one and not isinstance(second, _Number) and not _counts_class(lexemes, end)
-    return _Reading(value, unit, weak=pronoun), end
-
-
-def _range_reading(low: float | None, unit: str, high: float | None, high_unit: str, kind: str) -> _Reading | None:
-    """The middle of a range. The whole scale (`0 to 1`, `0-100 %`) is an echoed instruction, so no claim at all."""
-    unit = high_unit or unit
-    if low is None or high is None or low > high:
-        return _Reading(None)
-    if kind == "share" and (low, high) in {(0.0, 1.0), (0.0, 100.0)}:
-        return None
-    middle = (low + high) / 2
-    return _Reading(middle, unit or ("" if middle.is_integer() else "range"))
-
-
-def _grouped(lexemes: Sequence[_Lexeme], index: int, kind: str) -> tuple[float | None, str, int]:
-    """(value, unit, index behind it) of a number with what belongs to it: `2 dozen`, `3/4`, `two thirds`, `12 m`."""
-    number = lexemes[index]
-    assert isinstance(number, _Number)
-    value: float | None = number.value
-    end = index + 1
-    following = _at(lexemes, end)
-    out_of = following == "out" and _at(lexemes, end + 1) == "of"
-    whole = _at(lexemes, end + 1 + out_of)
-    if following in _GROUPS and number.spelled | (following != "pair"):
-        value, end = number.value * _GROUPS[str(following)], end + 1
-        if _at(lexemes, end) in _GROUPS:  # a hundred thousand, a couple dozen
-            value = None
-    elif following in _FRACTION_WORDS:
-        value, end = number.value / _FRACTION_WORDS[str(following)] if kind == "share" else None, end + 1
-    elif (following, _at(lexemes, end + 1), _at(lexemes, end + 2)) == ("and", "a", "half"):
-        value, end = number.value + 0.5, end + 3
-    elif (following == "/" or out_of) and isinstance(whole, _Number):
-        value = number.value / whole.value if kind == "share" and whole.value else None
-        end += 2 + out_of
-    following = _at(lexemes, end)
-    if following == "per" and _at(lexemes, end + 1) == "cent":
-        return value, "%", end + 2
-    if following in _AREA_WORDS:
-        return value, "m2", end + 2
-    if _at(lexemes, end + 1) in _LENGTHS_OF and following in {"car", "city", "bus"}:  # five car lengths
-        return value, str(_at(lexemes, end + 1)), end + 2
-    if following in _PERCENT:
-        return value, "%", end + 1
-    if following in _METRES or following in _OTHER_UNITS:
-        return value, str(following), end + 1
-    return value, "", end
-
-
-def _is_no_count(lexemes: Sequence[_Lexeme], index: int) -> bool:
-    """The `one` of `one of them`, `this one`, `one word`, `one moment`: a pronoun, an echoed instruction, an idiom."""
-    following = _at(lexemes, index + 1)
-    if following in _NOT_A_COUNT or _at(lexemes, index - 1) in _POINTS_AT_ONE:
-        return True
-    known = not isinstance(following, str) or not following or following in NEUTRAL_WORDS
-    return not known and not _counts_class(lexemes, index + 1)
-
-
-def _counts_class(lexemes: Sequence[_Lexeme], index: int) -> bool:
-    """Does a class, or a vehicle, follow within a few words?"""
-    words = [lexeme if isinstance(lexeme, str) else "" for lexeme in lexemes[index : index + _NOUN_WITHIN]]
-    return bool(class_mentions(words) or VEHICLE_WORDS.intersection(words))
-
-
-def _is_bound(lexemes: Sequence[_Lexeme], index: int) -> bool:
-    before = _at(lexemes, index - 1)
-    return before in _BOUND_WORDS or (_at(lexemes, index - 2), before) in _BOUND_PAIRS
-
-
-def _word_reading(lexemes: Sequence[_Lexeme], index: int, kind: str) -> tuple[_Reading | None, int]:
-    """`a dozen`, `half a dozen`, `a couple`; for a share also `half` and `a third`."""
-    word, before = lexemes[index], _at(lexemes, index - 1)
-    article = _at(lexemes, index + 1) in {"a", "the"}
-    if word == "half":
-        group = _at(lexemes, index + 1 + article)
-        if group == "dozen":
-            return _Reading(6.0), index + 2 + article
-        bound = _is_bound(lexemes, index) or (group, _at(lexemes, index + 2)) in _BOUNDS_AFTER
-        half = _Reading(None if bound else 0.5)
-        return (half if kind == "share" else None), index + 1
-    bound = _is_bound(lexemes, index - 1)
-    if word in _GROUPS and before == "a":
-        vague = bound or _at(lexemes, index + 1) in _GROUPS
-        return _Reading(None if vague else _GROUPS[str(word)]), index + 1 + (_at(lexemes, index + 1) in _GROUPS)
-    if word in _FRACTION_WORDS and before == "a" and kind == "share":
-        return _Reading(None if bound else 1 / _FRACTION_WORDS[str(word)]), index + 1
-    return None, index + 1
+    return Reading(value * METRES.get(reading.unit, 1.0), weak=reading.weak)

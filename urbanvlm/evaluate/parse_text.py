@@ -18,6 +18,11 @@ _LATEX_STYLE = re.compile(r"\\(?:text\w{0,6}|math\w{0,6}|operatorname) ?\{([^{}]
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}")
 _LATEX_BOX = re.compile(r"\\f?boxed ?\{([^{}]*)\}")
 _LATEX_DELIMITER = re.compile(r"\\[()\[\]]|\$|\\(?=%)")
+_LOWER_THEN_UPPER = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
+_LOOP = re.compile(r"\b([a-z]{2,30}?)\1{2,}([a-z]*)")
+_THOUGHTS_START = re.compile(r"<(?:think(?:ing)?|thoughts?|reasoning)>")
+_THOUGHTS_END = re.compile(r"</(?:think(?:ing)?|thoughts?|reasoning)>")
+_ANSWER_TAG = re.compile(r"<(?:final_?)?answer>([^<]*)(?:</(?:final_?)?answer>)?")
 _NOT = re.compile(r"\b(is|are|was|were|do|does|did|has|have|had|could|would|should|ca|wo|must)n'?t\b")
 _SHORT_IS = re.compile(r"\b(it|there|that|this|what|which|here)'s\b")
 _SHORT_VERB = re.compile(r"'(re|m|ve|ll|d)\b")
@@ -27,43 +32,50 @@ _NOT_ONE = re.compile(r"\bnot (?:even )?(?:a single|one)\b(?! (?:but|of)\b)")
 ODD_DIGIT = "\N{REPLACEMENT CHARACTER}"
 """Stands for a superscript, a fraction or a circled digit, which NFKC would turn into plain digits: 5² into 52."""
 
-_TURN = re.compile(
-    r"(?:(?:^|\n|###) ?(?:user|human)|\s(?:user)) ?:|\[inst\]|<\|(?:im_start\|> ?)?user\b(?:\|>)?"
-    r"|(?P<model>(?:^|\n|###|\s) ?(?:assistant|gpt) ?:|\[/inst\]|<\|(?:im_start\|> ?)?assistant\b(?:\|>)?)"
-)
-_PREAMBLE = re.compile(r"(?:<s> ?)?(?:a chat between|system\b|you are\b)")
-_STRONG_MARKER = re.compile(r"\bans(?:wer)?[\"']? ?(?:is ?)?[:=]|\banswer (?:is )?- |\banswer\n")
-_WEAK_MARKER = re.compile(r"\banswer (?:is|would be|should be)\b")
-_NEXT_KEY = re.compile(r", ?\"[^\"\n]{1,40}\" ?:")
-_LIST_MARKER = re.compile(r"^\d{1,2}[.)] (?=\S)", re.MULTILINE)
-_WORD = re.compile(r"\w")
-_LEAST_WORDS_OF_A_QUESTION = 3
-_DOUBTFUL_ANSWER = re.compile(r" ?(?:maybe|perhaps|possibly|probably|i (?:think|guess|would say))\b")
-
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|(?:[^\W_]|[\u0300-\u036f])+|[^\w\s]|\n")
 _SENTENCE_END = frozenset(".!?;\n")
 
 
 def clean(text: str) -> str:
-    r"""One spelling: NFKC, lower case, plain quotes and dashes, `is not` for `isn't`, single spaces, no markup.
+    r"""One spelling: NFKC, lower case, plain quotes and dashes, `is not` for `isn't`, no markup, no loops.
 
-    Line breaks stay. `\boxed{…}` becomes a line `answer: …`.
+    Line breaks stay. `\boxed{…}` and `<answer>…</answer>` become a line `answer: …`; `<think>…</think>` is left out.
     """
     if not text.isascii():
         text = "".join(_spell(character) for character in text)
         text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES_AND_DASHES))
         text = text.translate(_APOSTROPHES_AND_DASHES)
+    text = _LOWER_THEN_UPPER.sub(" ", text)
     text = text.replace("```", "\n").replace("`", "'").translate(_MARKUP).lower()
     if "_" in text:
         text = _UNDERSCORE.sub(" ", text)
     if "\\" in text or "$" in text:
         text = _without_latex(text)
     if "<" in text:
-        text = _TAG.sub(" ", text)
+        text = _TAG.sub(" ", _answer_tags(_after_thoughts(text)))
     text = "\n".join([line for line in (" ".join(line.split()) for line in text.split("\n")) if line])
     if "'" in text or "n" in text:
         text = _spelled_out(text)
-    return text
+    return _LOOP.sub(_said_once, text)
+
+
+def _after_thoughts(text: str) -> str:
+    """What follows `<think>…</think>`; thoughts that never end hold no answer, unless they name one."""
+    *_, text = _THOUGHTS_END.split(text)
+    start = _THOUGHTS_START.search(text)
+    return text[: start.start()] if start and "answer:" not in text else text
+
+
+def _answer_tags(text: str) -> str:
+    """`<answer>3</answer>` as a line `answer: 3`; several that differ stand in one line, and contradict."""
+    said = [found[1].strip() for found in _ANSWER_TAG.finditer(text)]
+    final = " ; ".join(dict.fromkeys(filter(None, said)))
+    return _ANSWER_TAG.sub(f"\nanswer: {final}\n", text) if final else text
+
+
+def _said_once(loop: re.Match[str]) -> str:
+    """`yes` for `yesyesye`."""
+    return loop[1] if loop[1].startswith(loop[2]) else loop[0]
 
 
 def _spell(character: str) -> str:
@@ -88,64 +100,6 @@ def _spelled_out(text: str) -> str:
     return _NOT_ONE.sub("no", text)
 
 
-def readings(text: str, question: str = "") -> list[str]:
-    """The parts of a cleaned text to read, in order: the next one counts only where the one before says nothing.
-
-    With an `Answer:` these are the first line after the last one that has text behind it and, unless that line owns up
-    to not knowing, all that follows it; without one, it is the whole text. Echoes of the (cleaned) question, other
-    questions, list numbers and what anybody but the model says are left out.
-    """
-    text = _own_turn(text, question)
-    for marker in (_STRONG_MARKER, _WEAK_MARKER):
-        parts = marker.split(text)
-        if len(parts) > 1:
-            rest = next((part.strip() for part in reversed(parts[1:]) if _WORD.search(part)), "")
-            line = _NEXT_KEY.split(rest.split("\n", 1)[0], maxsplit=1)[0]
-            candidates = [line] if without_ignorance(line) != line else [line, rest]
-            break
-    else:
-        candidates = [text]
-    return [_LIST_MARKER.sub("", _without_questions(part, question)) for part in dict.fromkeys(candidates)]
-
-
-def may_echo(text: str) -> bool:
-    """Is the cleaned text long enough to hold a question?"""
-    return text.count(" ") >= _LEAST_WORDS_OF_A_QUESTION - 1
-
-
-def _own_turn(text: str, question: str) -> str:
-    """What the model itself says first, where the text is a dialogue: the prompt echoed, or the next turns made up."""
-    turns = list(_TURN.finditer(text))
-    if not turns:
-        return text
-    before = text[: turns[0].start()]
-    speaks_first = turns[0]["model"] is None and not _PREAMBLE.match(before)
-    if speaks_first and _WORD.search(_without_questions(before, question)):
-        return before
-    said: list[str] = []
-    for turn, end in zip(turns, [*(turn.start() for turn in turns[1:]), len(text)], strict=True):
-        if turn["model"] is not None:
-            said.append(text[turn.end() : end].strip())
-        elif any(map(_WORD.search, said)):
-            break
-    return "\n".join(part for part in said if part) if said else text
-
-
-def _without_questions(text: str, question: str) -> str:
-    question = question.rstrip("?. ")
-    if may_echo(question):
-        text = text.replace(question, "\n")
-    if "?" not in text:
-        return text
-    kept = []
-    for piece in re.findall(r"[^?]*\?|[^?]+", text):
-        start = max((end.end() for end in re.finditer(r"[.!;](?= |\n|$)|\n", piece[:-1])), default=0)
-        sentence = piece[start:]
-        asks = piece.endswith("?") and may_echo(sentence.strip()) and not _DOUBTFUL_ANSWER.match(sentence)
-        kept.append(piece[:start] if asks else piece)
-    return " ".join(kept)
-
-
 def tokens_of(text: str) -> list[str]:
     """Words, numbers, single punctuation marks and line breaks."""
     return _TOKEN.findall(text)
@@ -162,7 +116,24 @@ def sentences(tokens: list[str]) -> list[list[str]]:
     return [sentence for sentence in result if sentence]
 
 
-_BREAKS = frozenset({",", ":", "(", ")", "but", "however", "although", "though", "while", "whereas", "yet", "except"})
+_BREAKS = frozenset(
+    {
+        ",",
+        ":",
+        "(",
+        ")",
+        "but",
+        "however",
+        "although",
+        "though",
+        "while",
+        "whereas",
+        "yet",
+        "except",
+        "rather",
+        "instead",
+    }
+)
 DETERMINER_NO = "NO"
 """Stands for the `no` of `no cars`, which is not the answer no. Upper case, so never a token of a cleaned text."""
 _AFTER_AND = frozenset({"no", DETERMINER_NO, "not", "there", "it", "they", "i", "we"})
@@ -189,6 +160,7 @@ _IGNORANCE = re.compile(
     r"(?:tell|told|say|said|know|known|determined?|answer(?:ed)?|judged?|decided?|assess(?:ed)?|confirm(?:ed)?"
     r"|provided?|applicable|see (?:the|an|any|this) (?:image|picture|photo)|contain (?:enough |any )?information"
     r"|have (?:any )?access)\b"
+    r"|can not see(?: (?:(?:very |so )?well|clearly|much|enough|properly|from here))?(?= ?(?:[.,;!\n]|$))"
     r"|(?:nobody|no one|who) knows|(?:impossible|hard|difficult) to \w+"
     r"|insufficient|undetermined|unanswerable|n ?/ ?a\b|whether\b|if\b"
     r"|no (?:(?:exact|specific|precise|clear|further|more|real|visible|definite) )?"
@@ -197,6 +169,11 @@ _IGNORANCE = re.compile(
     r")(?: (?!but\b|however\b|though\b|yet\b)[^ .,;:!?\n]+)*"
 )
 _NO_DOUBT = re.compile(r"\b(?:there is )?(?:no|without(?: a| any)?) doubt(?: that)?\b|\bno problem\b")
+
+
+def owns_up(text: str) -> bool:
+    """Does the text say that something is not known?"""
+    return _IGNORANCE.search(text) is not None
 
 
 def without_ignorance(text: str) -> str:

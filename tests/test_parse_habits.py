@@ -1,0 +1,320 @@
+"""What the strict profile reads from texts in which models have habits of their own: one table, by habit.
+
+A line is `text -> value`, under `subtype: question`; the value `?` is unparsed, and \\n a line break.
+"""
+
+import pytest
+from test_parse_table import expected
+
+from urbanvlm.dataset.taxonomy import SUBTYPES
+from urbanvlm.evaluate.parse import parse_answer
+
+HABITS = {
+    "goes on with questions of its own": r"""
+        presence.binary: Is there a tram in the scene?
+        yes Question: Is there a kiosk? Answer: no -> yes
+        No.\nQuestion: What colour is the roof?\nAnswer: yes, it is grey -> no
+        No\n\nIs there a person in the scene?\nYes -> no
+        Yes. Is there a fountain? No. Is there a bench? No. -> yes
+        no Q: Is it raining? A: yes -> no
+        No, there is no tram.\nQ1: Is there a bus? A1: Yes -> no
+        yes USER: Is there a dog? ASSISTANT: no -> yes
+        Yes, a tram is visible. What else stands there? There is no bus. -> yes
+        There is a tram.\nHow many windows does it have? 12 -> yes
+        There is no tram on the street. ### Question: Is there a car? ### Answer: Yes -> no
+        Answer: no\n\nQuestion: Are there any shops?\nAnswer: yes -> no
+        The answer is no. Question: Is there a shop here? The answer is yes. -> no
+        Yes\nQuestion: Is there a tram in the scene?\nAnswer: No -> yes
+        Is there a tram in the scene? Yes. Is there a shop? No. -> yes
+        Question: Is there a tram in the scene? Answer: No Question: Is there a bus? Answer: Yes -> no
+        Question: Is there a fountain? Answer: yes -> ?
+        A wide square. Is there a fountain? Yes. -> ?
+        I cannot tell. Question: Is there a bus? Answer: yes -> ?
+        I see rails. Is that a tram? No, it is a bus. So there is no tram. -> no
+        There is a tram. Wait, is that a tram? No, there is no tram. -> no
+        I see no tram on the left. What about the right? There is a tram. -> ?
+        Rails run down the road.\nIs there a tram in the scene?\nThere is one.\nAnswer: yes -> yes
+        Do I see a tram? Yes, there is a tram. -> yes
+        Yes.\nDo you have any other questions? -> yes
+        No, I see none. Is there anything else you would like to know? -> no
+        presence.binary: Is there a bus in the scene?
+        Is there a bus in the scene? yes -> yes
+        Are there buses in the scene? No. -> no
+        Is there a bus here? There is none. -> no
+        Is there a red bus? No. -> ?
+        no\nHuman: Is there a wall?\nAssistant: yes -> no
+        count: How many people are in the scene?
+        3 Question: How many dogs are in the scene? Answer: 1 -> 3
+        4\n\nHow many people wear a hat? 2 people -> 4
+        There are 2 people.\nHow many of them are seated?\n1 -> 2
+        2\nQ: How many lamps?\nA: 5 -> 2
+        How many people are in the scene? There are 6. -> 6
+        How many people? I count 6. -> 6
+        How many cars are in the scene? 6 -> ?
+        6. How many cars are in the scene? 9. -> 6
+        I can see 5 people. Are all of them walking? Yes, 5 of them. -> 5
+        spatial.distribution.label: On which side are the trees?
+        left\nQuestion: On which side are the cars?\nAnswer: right -> left side
+        The trees are on the right. Where are the cars? On the left. -> ?
+        right side Q: Where is the sky? A: left -> right side
+        depth.closest_object: Which object is nearest to the viewer?
+        bench\n\nWhat is behind it?\nA car -> bench
+        Which object is nearest to the viewer? A bench. What is farthest? A bus. -> bench
+        The bench. Question: What colour is the car? Answer: red car -> bench
+        viewfactor.scalar: What share of the picture is sky?
+        0.3\nQuestion: What share of the picture is road?\nAnswer: 0.5 -> 0.3
+        30 %. What share is road? 20 %. -> 0.3
+        depth.range.label: How deep is the view?
+        low\nHow high are the houses?\nhigh -> low
+    """,
+    "repeats the question": r"""
+        count: How many cars are in the scene?
+        How many cars are in the scene? There are 3 -> 3
+        You ask how many cars are in the scene? Three. -> 3
+        Q: How many cars are in the scene? A: 3 -> 3
+        The number of cars in the scene is 3. -> 3
+        presence.binary: Is there a bench in the scene?
+        The question is: Is there a bench in the scene? The answer: no -> no
+        "Is there a bench in the scene?" - No. -> no
+        Is there a bench in the scene?\n\nYes -> yes
+        spatial.relation: Is the dog on the bench?
+        The dog is on the bench. -> yes
+        The dog is sitting on the bench. -> yes
+        The dog is not on the bench. -> no
+        No, the dog isn't on the bench. -> no
+        The dog is near a man on the bench. -> ?
+        The bench is on the dog. -> ?
+        The dog is under the bench. -> ?
+        The dog may be on the bench. -> ?
+    """,
+    "thinks aloud": r"""
+        count: How many cars are in the scene?
+        <think>One on the left, two on the right.</think>3 -> 3
+        <think>\nMaybe 4? No, 5.\n</think>\n\nThere are 5 cars. -> 5
+        <think>I count 2 cars -> ?
+        <think>2</think> -> ?
+        <answer>3</answer> -> 3
+        <think>2 or 3?</think><answer>3</answer> -> 3
+        <answer>3 -> 3
+        <answer> 3 cars </answer> I counted twice. -> 3
+        <answer>2</answer> <answer>3</answer> -> ?
+        <answer>2</answer> as said, <answer>2</answer> -> 2
+        <answer></answer> 4 -> 4
+        <thinking>7 wheels</thinking>2 -> 2
+        I think of <answer> tags. <answer>6</answer> -> 6
+        presence.binary: Is there a car in the scene?
+        <think>there is no car. hmm, there is</think><answer>yes</answer> -> yes
+        <answer>yes</answer><answer>no</answer> -> ?
+        <reasoning>no bus</reasoning>\n<answer>No</answer> -> no
+        <think>yes? no?</think> -> ?
+        <ANSWER>Yes</ANSWER> -> yes
+        spatial.distribution.label: Where are the cars?
+        <think>left, no, right</think> left side -> left side
+        <answer>left</answer> <answer>right</answer> -> ?
+    """,
+    "loops, or breaks off": r"""
+        presence.binary: Is there a car in the scene?
+        YesYesYes -> yes
+        nonononono -> no
+        YesYesYesYe -> yes
+        NoNoNoNoYes -> ?
+        YesNoYesNoYesNo -> ?
+        yes yes yes ye -> yes
+        Yes, there is a car in the -> yes
+        No, there are no -> no
+        There is a -> ?
+        Answer: -> ?
+        The answer is -> ?
+        count: How many cars are in the scene?
+        ThreeThreeThree -> 3
+        3\n3\n3\n3 -> 3
+        5\n50000000000000000000000000000 -> 5
+        3 cars3 cars3 cars3 -> 3
+        There are 2 cars in the scene. There are 2 cars in the scene. There are 2 ca -> 2
+        7777777777777777777777777777 -> ?
+        spatial.distribution.label: Where are the cars?
+        LeftLeftLeftLe -> left side
+        Right side of roadRight side of roadRight side of -> right side
+        LeftRightLeftRightLeftRight -> ?
+        depth.closest_object: What is the nearest object?
+        BenchBenchBench -> bench
+        carcarcarca -> car
+    """,
+    "names the whole and its parts": r"""
+        count: How many dogs are in the scene?
+        There are two dogs. One dog is black and the other dog is white. -> 2
+        There are 3 dogs: one near the wall and two on the road. -> 3
+        Three dogs: 1 on the left and 2 on the right. -> 3
+        There are 2 dogs on the left and 3 on the right, 5 in total. -> 5
+        2 on the left and 1 on the right, so there are 3 dogs in total. -> 3
+        There is a total of 4 dogs. One dog lies in the shade. -> 4
+        Two dogs on the left. Three dogs on the right. -> ?
+        2 dogs on the left and 2 dogs on the right -> ?
+        There are 2 dogs in front. There is 1 dog behind. -> ?
+        One dog is on the left, another dog is on the right. -> ?
+        One dog is in front. One dog is behind. -> ?
+        There are four dogs. One dog sleeps. -> 4
+        There are four dogs. Two dogs sleep. -> ?
+        I see 2 dogs by the wall. Therefore, there are 2 dogs. -> 2
+        I see 2 dogs, then 3 more. Therefore, there are 5 dogs. -> 5
+        First 3 dogs, then 1 dog.\nThus, 4 dogs are in the scene. -> 4
+        There are 3 dogs in total: 1 small dog and 2 large dogs. -> 3
+        The total number of dogs is 6, with 4 dogs in front. -> 6
+        In total 2 dogs, in total 3 dogs. -> ?
+        object.cooccurrence: Are there both a car and a person in the scene?
+        There is a car. -> ?
+        A car stands there. No person is visible. -> no
+        There is a car and there is a person. -> yes
+        There is no car. -> no
+        No bus is visible. A person is there. -> ?
+    """,
+    "does not know": r"""
+        count: How many cars are in the scene?
+        There isn't sufficient information. -> ?
+        There is not enough detail to count the cars. -> ?
+        I can't see. -> ?
+        I can't see well. -> ?
+        I can't see the picture. -> ?
+        I cannot see any cars. -> 0
+        I am unable to view pictures. -> ?
+        As a language model I have no eyes. -> ?
+        No information is given. -> ?
+        I'm sorry, but I can't help with that. -> ?
+        No answer can be given. -> ?
+        There is insufficient context. -> ?
+        It is not possible to count them. -> ?
+        presence.binary: Is there a car in the scene?
+        Neither yes nor no. -> ?
+        neither (A) yes nor (B) no -> ?
+        Neither option (a) no nor option (b) yes fits. -> ?
+        There isn't sufficient evidence of that. -> ?
+        I can't see. -> ?
+        I can't see it. -> no
+        There is no clear answer. -> ?
+        I don't see enough. -> ?
+        It isn't clear from the picture. -> ?
+        The image is too dark. -> ?
+        No picture was provided. -> ?
+        No image is attached, so I can't say. -> ?
+        depth.closest_object: Which animal is nearest to the viewer?
+        There are no animals on the road, only a car. -> ?
+        There is no animal. A man sits on a bench. -> ?
+        A dog is nearest. -> dog
+        viewfactor.scalar: What share of the picture is sky?
+        There isn't sufficient information to estimate the share. -> ?
+    """,
+    "says more than was asked": r"""
+        presence.binary: Is there a bus in the scene?
+        There is a bus that is not moving. -> yes
+        There is a bus, but it is not moving. -> yes
+        Yes, there is a bus that does not move. -> yes
+        There is a bus which has no passengers. -> yes
+        There is a bus stop. -> ?
+        There is no bus that I can see. -> no
+        The bus is not moving. -> ?
+        I see that there is no bus. -> no
+        It seems that there is no bus. -> no
+        There is no bus driver. -> ?
+        No buses are moving. -> ?
+        No bus is parked here. -> ?
+        There is no red bus. -> ?
+        There is no other bus. -> ?
+        No bus or tram is visible. -> no
+        There is no tram or bus. -> no
+        Not a bus but a lorry. -> ?
+        presence.binary: Is there a red kite in the scene?
+        There is a red kite. -> yes
+        There is no red kite. -> no
+        There is no blue kite. -> ?
+        There is a blue kite. -> ?
+        There is a kite. -> ?
+        There is no kite. -> no
+        presence.binary: Is there a cup under the table?
+        There is a cup on the table. -> ?
+        There is a cup under the table. -> yes
+        There is no cup under the table. -> no
+        There is no cup on the table. -> ?
+        No cup. -> no
+        There is no cup. -> no
+        presence.binary: Is there a postbox in the scene?
+        There is a postbox. -> yes
+        There is no postbox. -> no
+        No postbox is visible. -> no
+        A postbox is visible on the left. -> yes
+        There is a kiosk. -> ?
+        There is no kiosk. -> ?
+        presence.binary: Are there kiosks or postboxes in the scene?
+        There is a kiosk. -> yes
+        There are no kiosks or postboxes. -> no
+        There are no kiosks. -> ?
+        count: How many cars are in the scene?
+        No cars are moving. -> ?
+        No cars are parked. -> ?
+        There are no red cars. -> ?
+        No cars are on the road. -> 0
+        There are no cars in the picture. -> 0
+        Three cars, which are not moving. -> 3
+        count: How many red cars are in the scene?
+        There are 3 red cars. -> 3
+        There are 2 blue cars. -> ?
+        There are 2 blue cars and 3 red cars. -> 3
+        There are no blue cars. -> ?
+        count: How many kiosks are in the scene?
+        There is only one kiosk. -> 1
+        There are no kiosks. -> 0
+        There are no shops. -> ?
+        one kiosk -> 1
+        viewfactor.dominance: Is the scene dominated by buildings?
+        It is dominated by buildings. -> yes
+        It is dominated by the sky. -> ?
+        The scene is dominated by the sky rather than by buildings. -> ?
+        It is not dominated by buildings. -> no
+        spatial.distribution.label: Where is the bench?
+        It is to the left of the bus on the right. -> left side
+        The bench is on the left side of the road. -> left side
+        It is to the right of a car that is on the left. -> right side
+    """,
+    "writes one share among other numbers": r"""
+        viewfactor.scalar: What share of the picture is sky?
+        As of 2021, the sky takes 35 %. -> 0.35
+        Of the 4 quarters, 1 is sky, which is 25 %. -> 0.25
+        2 of the 8 tiles show sky, so 25 % is sky. -> 0.25
+        The sky fills 1/3, or 33 %. -> 0.333333333
+        1/4 of it, i.e. 40 %. -> ?
+        20 % in the left half and 40 % in the right half. -> ?
+        In 3 of 4 pictures 30 % and in one 20 %. -> ?
+        50 -> ?
+        viewfactor.scalar: What percentage of the picture is sky?
+        50 -> 0.5
+        The answer is (B) 40. -> 0.4
+        12.5 -> 0.125
+        45% -> 0.45
+        0.4 -> 0.4
+        250 -> ?
+        50 or 60 -> ?
+        depth.average_per_object: How far away are the cars on average?
+        Between cars 2 and 3 lie gaps, but the mean is 12 m. -> 12
+        5 cars stand 20 m away. -> 20
+        The 3 cars are 10 m and 20 m away. -> ?
+    """,
+}
+
+
+def rows():
+    for habit, block in HABITS.items():
+        subtype = question = ""
+        for line in map(str.strip, block.strip().split("\n")):
+            if " -> " not in line:
+                subtype, _, question = line.partition(": ")
+            else:
+                text, _, value = line.rpartition(" -> ")
+                yield habit, subtype, question, text.replace(r"\n", "\n"), value
+
+
+@pytest.mark.parametrize(("habit", "subtype", "question", "text", "value"), list(rows()))
+def test_habit(habit, subtype, question, text, value):
+    assert parse_answer(text, SUBTYPES[subtype], question) == expected(subtype, value)
+
+
+def test_no_row_stands_twice():
+    assert len(set(rows())) == len(list(rows())) > 200
