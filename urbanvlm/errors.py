@@ -1,7 +1,12 @@
 """The one exception that stands for a user's mistake, with the hint it may give."""
 
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
+
+MOST_CHARACTERS = 160
+"""of a value in a message; what is longer fills the screen and hides what is wrong with it"""
 
 
 class UserError(Exception):
@@ -21,3 +26,16 @@ def suggest(wrong: object, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(str(wrong), names, n=1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
+
+
+def missing_file(path: str | os.PathLike[str], what: str = "no such file") -> str:
+    """What to say of a path that is not there; of a relative one also from where it was looked for."""
+    return what if Path(path).is_absolute() else f"{what}, looked for from {Path.cwd()}"
+
+
+def quoted(value: object) -> str:
+    """The value as Python writes it, cut where it is long."""
+    text = repr(value)
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    return f"{text[:MOST_CHARACTERS]}… ({len(text):,} characters)"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from urbanvlm.dataset.findings import allowable
-from urbanvlm.errors import UserError, suggest
+from urbanvlm.errors import UserError, missing_file, suggest
 from urbanvlm.times import Minutes
 from urbanvlm.yaml_text import dump_yaml, parse_yaml
 
@@ -395,7 +395,7 @@ def read_tree(path: Path) -> dict[Any, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(path, "no such file", "EXP= takes the path of an experiment YAML") from None
+        raise UserError(path, missing_file(path), "EXP= takes the path of an experiment YAML") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(path, f"cannot be read ({error})") from None
     tree = parse_yaml(text, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urbanvlm.dataset.prompts import load_prompts
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.dataset.taxonomy import SUBTYPES
-from urbanvlm.errors import UserError, suggest
+from urbanvlm.errors import UserError, missing_file, suggest
 from urbanvlm.evaluate.asked import with_gold
 from urbanvlm.evaluate.unseen import shuffled_images
 from urbanvlm.experiment import Experiment, Scenes
@@ -86,10 +86,10 @@ def _check_files(experiment: Experiment) -> list[str]:
     assert data.images is not None and data.test_file is not None
     images = resolve_folder(data.images)
     if not images.is_dir():
-        raise UserError(images, "no such folder", "set data.images to the folder of the pictures")
+        raise UserError(images, missing_file(images, "no such folder"), "set data.images to the folder of the pictures")
     remarks = check_splits(experiment, _splits(experiment), images)
     if any("shuffled" in experiment.images_of(model) for model in experiment.models):
-        usable, _ = with_gold(read_examples(Path(data.test_file)), experiment)
+        usable, _ = with_gold(read_examples(Path(data.test_file), data.allow), experiment)
         shuffled_images(usable[: experiment.evaluate.max_examples], experiment.seed)
     return remarks
 

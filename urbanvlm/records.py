@@ -12,7 +12,7 @@ from typing import Any
 
 from urbanvlm.dataset.places import place_of
 from urbanvlm.dataset.taxonomy import METRICS, NUMERIC_KINDS, SUBTYPES, scored_name
-from urbanvlm.errors import UserError
+from urbanvlm.errors import UserError, missing_file
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels, x2 and y2 exclusive."""
@@ -249,7 +249,7 @@ class RowSum:
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) for every non-blank line. Raises UserError naming file:line."""
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
@@ -268,7 +268,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except UnicodeDecodeError as error:
         raise UserError(path, f"not UTF-8 (byte {error.start})", "save the file as UTF-8") from None
     except FileNotFoundError:
-        raise UserError(path, "no such file") from None
+        raise UserError(path, missing_file(path)) from None
     except IsADirectoryError:
         raise UserError(path, "is a folder", "name a file") from None
     except OSError as error:

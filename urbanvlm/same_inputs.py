@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from urbanvlm.dataset.images import resolve_image
+from urbanvlm.dataset.images import Listings, resolve_image
 from urbanvlm.dataset.prompts import SHIPPED
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.errors import UserError
@@ -151,8 +151,10 @@ def _question_files(experiment: Experiment) -> list[str]:
 
 def _pictures(experiment: Experiment, images: Path) -> set[str]:
     """Of all questions, below the folder."""
-    ids = {example.image_id for file in _question_files(experiment) for example in read_examples(Path(file))}
-    return {str(resolve_image(images, name).relative_to(images)) for name in ids}
+    files, allow = _question_files(experiment), experiment.data.allow
+    ids = {example.image_id for file in files for example in read_examples(Path(file), allow)}
+    listings: Listings = {}
+    return {str(resolve_image(images, name, listings).relative_to(images)) for name in ids}
 
 
 def _files_of(folder: Path) -> set[str]:

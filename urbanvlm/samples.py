@@ -64,7 +64,7 @@ def _questions(experiment: Experiment, run: RunFolder) -> Iterator[Example]:
     scenes = experiment.data.scenes
     if scenes is None:
         assert experiment.data.test_file is not None
-        usable, _ = with_gold(read_examples(Path(experiment.data.test_file)), experiment)
+        usable, _ = with_gold(read_examples(Path(experiment.data.test_file), experiment.data.allow), experiment)
         yield from usable[: experiment.evaluate.max_examples]
     elif is_complete(run.dataset):
         yield from asked_examples(run).examples

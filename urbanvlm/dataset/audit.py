@@ -16,6 +16,7 @@ from urbanvlm.dataset.findings import CODES, FIRST_PLACES, Finding, finding
 from urbanvlm.dataset.picture_findings import image_findings, place_findings
 from urbanvlm.dataset.scan import Scan, scan
 from urbanvlm.dataset.taxonomy import CONVERSATION, METRICS, NUMERIC_KINDS, SUBTYPES, Subtype, scored_name
+from urbanvlm.errors import quoted
 from urbanvlm.evaluate.blind import Golds, blind_baseline
 from urbanvlm.evaluate.metrics import strict_measure
 from urbanvlm.evaluate.parse import Value, gold_value
@@ -272,12 +273,11 @@ def _complaint(read: _Read) -> str:
         return "no subtype; add the key `subtype` to score it"
     kind = read.subtype.answer_kind
     if read.code == "number-out-of-range":
-        return (
-            f"answer {read.answer!r} is outside {'0 to 1' if kind == 'share' else '0 and more'} ({read.subtype.name})"
-        )
+        allowed = "0 to 1" if kind == "share" else "0 and more"
+        return f"answer {quoted(read.answer)} is outside {allowed} ({read.subtype.name})"
     if read.subtype.written is not None:
-        return f"answer {read.answer!r} is none of {', '.join(read.subtype.written)} ({read.subtype.name})"
-    return f"answer {read.answer!r} is no {kind} ({read.subtype.name})"
+        return f"answer {quoted(read.answer)} is none of {', '.join(read.subtype.written)} ({read.subtype.name})"
+    return f"answer {quoted(read.answer)} is no {kind} ({read.subtype.name})"
 
 
 def _in_other_words(read: _Read) -> bool:
@@ -287,7 +287,7 @@ def _in_other_words(read: _Read) -> bool:
 
 def _other_words(read: _Read) -> str:
     assert read.subtype is not None
-    return f"answer {read.answer!r} is scored as {read.value} ({read.subtype.name})"
+    return f"answer {quoted(read.answer)} is scored as {read.value} ({read.subtype.name})"
 
 
 # ---- duplicates

@@ -6,10 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from urbanvlm.dataset.taxonomy import CONVERSATION, SUBTYPES, scored_name
+from urbanvlm.errors import quoted
 
 IMAGE_TOKEN = "<image>"
 _OWN = frozenset(("id", "image", "conversations", "subtype", "qtype"))
 _OF_TURN = frozenset(("from", "value"))
+
+
+class TextOnlyError(ValueError):
+    """A record without a picture, as mixtures of training data have them."""
 
 
 def is_conversation(row: object) -> bool:
@@ -24,8 +29,10 @@ def rows_of_conversation(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     knows nothing of the others, numbers its ids `<id>#<n>` from 0. Further keys are kept.
     """
     image = record.get("image")
+    if image is None:
+        raise TextOnlyError("image is missing, so the conversation is text alone")
     if not isinstance(image, str):
-        raise ValueError("image is missing" if image is None else f"image must be text (got {image!r})")
+        raise ValueError(f"image must be text (got {quoted(image)})")
     pairs = list(_pairs(record["conversations"]))
     shared = {key: value for key, value in record.items() if key not in _OWN}
     return [

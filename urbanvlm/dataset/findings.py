@@ -22,6 +22,8 @@ class Kind:
     meaning: str
     allowable: bool = True
     """can a run go on with it? With an error that is not allowable, there is nothing to go on with"""
+    then: str = ""
+    """what a run does with an error that is allowed"""
 
 
 CODES: Mapping[str, Kind] = {
@@ -29,9 +31,8 @@ CODES: Mapping[str, Kind] = {
     "malformed-row": Kind("error", "a key is missing, or is not text", allowable=False),
     "image-token": Kind("error", "a text holds <image>, which a model takes for a picture", allowable=False),
     "nan": Kind("error", "NaN or infinity", allowable=False),
-    "image-outside": Kind("error", "image_id leads out of the image folder", allowable=False),
+    "image-outside": Kind("error", "image_id is no path inside the image folder", allowable=False),
     "unknown-subtype": Kind("error", "no such subtype", allowable=False),
-    "duplicate-id": Kind("error", "two rows of one id", allowable=False),
     "missing-image": Kind("error", "no such picture", allowable=False),
     "broken-image": Kind(
         "error", "the picture is not whole, too large, or of numbers that could mean any shade", allowable=False
@@ -40,9 +41,18 @@ CODES: Mapping[str, Kind] = {
     "nothing-to-ask": Kind("error", "no row can be scored", allowable=False),
     "too-long": Kind("error", "image, prompt and answer are more than the model reads", allowable=False),
     "contradicting-rationale": Kind("error", "the rationale ends in another answer than the row's", allowable=False),
-    "contradicting-answers": Kind("error", "one question about one image has two answers"),
-    "number-out-of-range": Kind("error", "a number that the subtype cannot have"),
-    "shared-places": Kind("error", "the training split shows the same places"),
+    "duplicate-id": Kind("error", "two rows of one id", then="the later ones are called <id>~2, <id>~3, and so on"),
+    "text-only": Kind("error", "a conversation without a picture", then="it is left out"),
+    "linked-image": Kind(
+        "error", "a link leads out of the image folder", then="what it leads to is read; jobs must see it there too"
+    ),
+    "contradicting-answers": Kind("error", "one question about one image has two answers", then="both are kept"),
+    "number-out-of-range": Kind(
+        "error", "a number that the subtype cannot have", then="it is learnt from, and asked only if it can be scored"
+    ),
+    "shared-places": Kind(
+        "error", "the training split shows the same places", then="scores are partly those of places learnt from"
+    ),
     "answer-outside-set": Kind("warning", "the answer is none of the subtype; the row is not asked"),
     "untold-places": Kind("warning", "nothing tells which pictures show one place, so each is a place of its own"),
     "duplicate-question": Kind("warning", "one question about one image is asked twice"),

@@ -51,7 +51,8 @@ def remark(found: Finding) -> str:
     """A finding in a line."""
     first = f"; first: {found.examples[0]}" if found.examples else ""
     times = f" ({found.count} times)" if found.examples and found.count > 1 else ""
-    return f"{found.where}: {found.message}{times} [{found.code}]{first}"
+    then = f"; allowed: {CODES[found.code].then}" if found.severity == "error" else ""
+    return f"{found.where}: {found.message}{times} [{found.code}]{then}{first}"
 
 
 def _refusal(errors: list[Finding]) -> UserError:
@@ -60,7 +61,7 @@ def _refusal(errors: list[Finding]) -> UserError:
     more = sum(found.count for found in errors) - 1
     hints = []
     if CODES[first.code].allowable:
-        hints.append(f"mend it, or say ALLOW={first.code}")
+        hints.append(f"mend it, or say ALLOW={first.code} ({CODES[first.code].then})")
     if more:
         hints.append(f"python -m urbanvlm validate {first.where} shows {more} more")
     return UserError(where, what, "; ".join(hints))

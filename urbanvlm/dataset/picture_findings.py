@@ -11,6 +11,7 @@ from urbanvlm.dataset.findings import CODES, FIRST_PLACES, Finding, finding
 from urbanvlm.dataset.images import image_faults
 from urbanvlm.dataset.places import UNTOLD
 from urbanvlm.dataset.scan import Scan
+from urbanvlm.errors import quoted
 
 
 def place_findings(data: Scan, train: Scan | None) -> Iterator[Finding]:
@@ -18,7 +19,7 @@ def place_findings(data: Scan, train: Scan | None) -> Iterator[Finding]:
     if train is not None:
         yield from _shared_places(data, train)
     if (count := len(data.untold)) > 1:
-        examples = [f"{data.file.where(number)}: {name!r}" for name, number in data.untold.items()]
+        examples = [f"{data.file.where(number)}: {quoted(name)}" for name, number in data.untold.items()]
         message = f"{count} of {len(data.images)} pictures: {UNTOLD}"
         yield finding("untold-places", data.file.path, count, message, examples[:FIRST_PLACES])
 
@@ -26,9 +27,10 @@ def place_findings(data: Scan, train: Scan | None) -> Iterator[Finding]:
 def _shared_places(data: Scan, train: Scan) -> Iterator[Finding]:
     shared = [place for place in data.places if place in train.places]
     if shared:
+        pairs = [(place, data.places[place], train.places[place]) for place in shared[:FIRST_PLACES]]
         examples = [
-            f"{data.file.where(data.places[place])}: place {place!r} is also in {train.file.where(train.places[place])}"
-            for place in shared[:FIRST_PLACES]
+            f"{data.file.where(number)}: place {quoted(place)} is also in {train.file.where(other)}"
+            for place, number, other in pairs
         ]
         message = f"{len(shared)} of {len(data.places)} places are in {train.file.path} too"
         yield finding("shared-places", data.file.path, len(shared), message, examples)

@@ -11,7 +11,7 @@ from typing import Any
 
 from urbanvlm.dataset.rationale import contradicts
 from urbanvlm.dataset.taxonomy import CONVERSATION, SUBTYPES
-from urbanvlm.errors import UserError, suggest
+from urbanvlm.errors import UserError, missing_file, suggest
 from urbanvlm.records import Example
 from urbanvlm.yaml_text import parse_yaml
 
@@ -76,7 +76,7 @@ def load_prompts(path: Path | None) -> Prompts:
     try:
         tree = parse_yaml(file.read_text(encoding="utf-8"), file)
     except FileNotFoundError:
-        raise UserError(file, "no such file", "evaluate.prompts takes a YAML of prompts") from None
+        raise UserError(file, missing_file(file), "evaluate.prompts takes a YAML of prompts") from None
     except UnicodeDecodeError:
         raise UserError(file, "not UTF-8", "save the file as UTF-8") from None
     except OSError as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
@@ -13,7 +16,7 @@ from urbanvlm.dataset.images import stays_inside
 from urbanvlm.dataset.places import is_view, panorama_folders, place_of
 from urbanvlm.dataset.rows import Fault, RowFile, is_whole
 from urbanvlm.dataset.taxonomy import CONVERSATION, SUBTYPES, scored_name
-from urbanvlm.errors import UserError
+from urbanvlm.errors import UserError, quoted
 from urbanvlm.records import Example, own_id
 
 REQUIRED = ("image_id", "question", "answer", "qtype", "subtype")
@@ -23,31 +26,43 @@ _NAMED = frozenset((*REQUIRED, *OPTIONAL))
 _required = itemgetter(*REQUIRED)
 
 
-def read_examples(path: Path) -> list[Example]:
+def read_examples(path: Path, allow: Collection[str] = ()) -> list[Example]:
     """Every example of a file, in order. Raises UserError naming file and line (array: item) of the first fault.
 
-    A row without an id gets that of `own_id`; one that asks the same again gets `-2`, `-3`, … behind it.
+    A row without an id gets that of `own_id`; one that asks the same again gets `-2`, `-3`, … behind it. `allow`: codes
+    of findings; with `text-only` records without a picture are left out, with `duplicate-id` the later rows of an id
+    get `<id>~2`, `<id>~3`, …
     """
-    return list(each_example(path))
+    return list(each_example(path, allow))
 
 
-def each_example(path: Path) -> Iterator[Example]:
+def each_example(path: Path, allow: Collection[str] = ()) -> Iterator[Example]:
     """The same, one at a time: a million rows need not be in memory at once."""
     file = RowFile.of(path)
     examples = _Examples(file)
+    repeats: Counter[str] = Counter()
     for numbers, rows in file.chunks():
         are_faultless = _are_faultless(rows)
         for number, row in zip(numbers, rows, strict=True):
             if not are_faultless and (fault := fault_of(row)) is not None:
+                if fault.code == "text-only" and fault.code in allow:
+                    continue
                 raise UserError(file.where(number), fault.what, fault.next_step)
             example = examples.of(row)
             if example.id in examples.ids:
-                what = f"id {example.id!r} is given in {file.where(examples.ids[example.id])} already"
-                raise UserError(file.where(number), what, "make it unique")
+                if "duplicate-id" not in allow:
+                    what = f"id {quoted(example.id)} is given in {file.where(examples.ids[example.id])} already"
+                    raise UserError(file.where(number), what, "make it unique")
+                repeats[example.id] += 1
+                example = replace(example, id=_free_id(example.id, repeats[example.id], examples.ids))
             examples.ids[example.id] = number
             yield example
     if not examples.ids:
         raise UserError(path, "has no rows", "give it at least one")
+
+
+def _free_id(id_: str, repeat: int, taken: Container[str]) -> str:
+    return next(name for n in itertools.count(repeat + 1) if (name := f"{id_}~{n}") not in taken)
 
 
 def readable_examples(path: Path) -> Iterator[tuple[str, Example]]:
@@ -101,10 +116,12 @@ def fault_of(row: Any) -> Fault | None:
         if value is None and key in OPTIONAL:
             continue
         if not isinstance(value, str) or not value.strip():
-            what = f"{key} is missing" if key not in row else f"{key} must be text that is not blank (got {value!r})"
+            what = (
+                f"{key} is missing" if key not in row else f"{key} must be text that is not blank (got {quoted(value)})"
+            )
             return Fault("malformed-row", what, "mend the row or remove it" if key in OPTIONAL else "mend the row")
         if not is_whole(value):
-            return Fault("malformed-row", f"{key} holds half of a character (got {value!r})")
+            return Fault("malformed-row", f"{key} holds half of a character (got {quoted(value)})")
     return unknown_subtype(row["subtype"]) or image_outside(row["image_id"])
 
 
@@ -114,14 +131,16 @@ def unknown_subtype(subtype: str) -> Fault | None:
         return None
     close = difflib.get_close_matches(name, SUBTYPES, n=1, cutoff=0.5)
     return Fault(
-        "unknown-subtype", f"unknown subtype {subtype!r}", f"did you mean {close[0]}?" if close else "mend the row"
+        "unknown-subtype",
+        f"unknown subtype {quoted(subtype)}",
+        f"did you mean {close[0]}?" if close else "mend the row",
     )
 
 
 def image_outside(image_id: str) -> Fault | None:
     if stays_inside(image_id):
         return None
-    return Fault("image-outside", f"image_id {image_id!r} is not a path inside the image folder")
+    return Fault("image-outside", f"image_id {quoted(image_id)} is not a path inside the image folder")
 
 
 class _Examples:

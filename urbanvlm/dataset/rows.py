@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from urbanvlm.dataset.conversations import is_conversation, rows_of_conversation
-from urbanvlm.errors import UserError
+from urbanvlm.dataset.conversations import TextOnlyError, is_conversation, rows_of_conversation
+from urbanvlm.errors import UserError, missing_file, quoted
 
 CHUNK_CHARACTERS = 1 << 16
 CHUNK_ITEMS = 256
@@ -37,11 +37,16 @@ class RowFile:
 
     @classmethod
     def of(cls, path: Path) -> RowFile:
-        """Raises UserError for a pipe: what is read twice, as most files here are, would be empty the second time."""
+        """Raises UserError for a pipe: what is read twice, as most files here are, would be empty the second time; and
+        for a file that is one object, which holds its records or is a single one.
+        """
         try:
             if path.exists() and not path.is_file() and not path.is_dir():
                 raise UserError(path, "is a pipe or a device", "save what it gives to a file, and name that")
-            return cls(path, _is_array(path))
+            is_array = _is_array(path)
+            if not is_array and path.is_file():
+                _refuse_one_object(path)
+            return cls(path, is_array)
         except OSError:  # reading it says why it cannot be read
             return cls(path, False)
 
@@ -56,7 +61,7 @@ class RowFile:
         try:
             yield from _items(self.path) if self.is_array else _lines(self.path)
         except FileNotFoundError:
-            raise UserError(self.path, "no such file") from None
+            raise UserError(self.path, missing_file(self.path)) from None
         except IsADirectoryError:
             raise UserError(self.path, "is a folder", "name a file") from None
         except OSError as error:
@@ -69,6 +74,35 @@ def _is_array(path: Path) -> bool:
         return False
     with path.open("rb") as source:
         return source.read(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+
+
+def _refuse_one_object(path: Path) -> None:
+    """Many data sets hold their records at a key of one object; line by line nobody could tell what is wrong."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as source:
+        first = source.readline()
+        while first and not first.strip():
+            first = source.readline()
+        if not first.lstrip().startswith("{"):
+            return
+        try:
+            row = json.loads(first)
+            if source.read(CHUNK_CHARACTERS).strip():
+                return  # further lines: this one is a row of theirs
+            is_line = True
+        except (ValueError, RecursionError):
+            is_line = False
+    if not is_line:
+        try:
+            row = json.loads(path.read_text(encoding="utf-8-sig"))
+        except (ValueError, RecursionError):
+            return
+    keys = [key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    if keys and not is_conversation(row) and "image_id" not in row:
+        what = f"is one object, with records inside at the key {', '.join(map(quoted, keys))}"
+        raise UserError(path, what, "save the list of records alone, as an array or one record a line")
+    if not is_line:
+        what = "is one object of several lines, not one record a line"
+        raise UserError(path, what, "write each record into one line, or all of them into an array: [ … ]")
 
 
 # ---- lines
@@ -212,5 +246,7 @@ def _turns(row: Any) -> list[Any]:
         return [row]
     try:
         return list(rows_of_conversation(row))
+    except TextOnlyError as error:
+        return [Fault("text-only", str(error), "add its image, or remove it")]
     except ValueError as error:
         return [Fault("malformed-row", str(error))]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from urbanvlm.dataset.findings import check_code
-from urbanvlm.errors import UserError
+from urbanvlm.errors import UserError, missing_file
 from urbanvlm.percent import percent
 from urbanvlm.run_folder import resolve_folder
 
@@ -44,7 +44,7 @@ def validate(options: argparse.Namespace) -> int:
             raise UserError("--allow", str(error)) from None
     images = resolve_folder(options.images) if options.images is not None else None
     if images is not None and not images.is_dir():
-        raise UserError(images, "no such folder", "--images takes the folder of the pictures")
+        raise UserError(images, missing_file(images, "no such folder"), "--images takes the folder of the pictures")
     train = scan(options.train) if options.train is not None else None
     result = audit(scan(options.data), images=images, train=train)
     if options.model is not None:

@@ -29,7 +29,7 @@ class Asked:
 def asked_examples(run: RunFolder) -> Asked:
     """Raises UserError naming file and line of a broken row, or if no row can be scored."""
     file, experiment = run.split_file("test"), run.experiment
-    rows = read_examples(file)
+    rows = read_examples(file, experiment.data.allow)
     usable, refused = with_gold(rows, experiment)
     if not usable:
         raise UserError(file, "has no row whose answer fits its subtype", f"first: {refused[0]}")

@@ -103,7 +103,7 @@ def gather(run: RunFolder) -> RunFacts:
     check_same_questions(run.experiment, run)
     resamples, seed = run.experiment.evaluate.bootstrap_resamples, run.experiment.seed
     asked, profile = asked_examples(run), profile_of_run(run)
-    train_examples = read_examples(run.split_file("train")) if run.has_split("train") else ()
+    train_examples = read_examples(run.split_file("train"), run.experiment.data.allow) if run.has_split("train") else ()
     references = gold_counts(train_examples, profile)
     evaluations, scores = [], []
     for stage in needs_of(run.experiment, Stage("report")):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from urbanvlm.dataset.images import resolve_image
+from urbanvlm.dataset.images import Listings, resolve_image
 from urbanvlm.dataset.prompts import Prompts, load_prompts
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.models.family import LoadedModel
@@ -32,9 +32,9 @@ class TrainingData:
         """Read a run's splits. Raises UserError naming file and line."""
         experiment = run.experiment
         own_prompts = experiment.evaluate.prompts
-        validation = read_examples(run.split_file("val"))
+        validation = read_examples(run.split_file("val"), experiment.data.allow)
         return cls(
-            read_examples(run.split_file("train")),
+            read_examples(run.split_file("train"), experiment.data.allow),
             [validation[i] for i in validation_choice(len(validation), validation_examples, experiment.seed)],
             run.images,
             load_prompts(Path(own_prompts) if own_prompts else None),
@@ -59,10 +59,11 @@ class TrainingData:
         """
         digest = hashlib.sha256()
         sizes: dict[str, int] = {}
+        listings: Listings = {}
         for example in (*self.examples, *self.validation):
             row = [example.id, example.image_id, self.prompt(example), self.target(example)]
             digest.update(json.dumps(row).encode() + b"\n")
             if example.image_id not in sizes:
-                sizes[example.image_id] = resolve_image(self.images, example.image_id).stat().st_size
+                sizes[example.image_id] = resolve_image(self.images, example.image_id, listings).stat().st_size
         digest.update(json.dumps(sizes, sort_keys=True).encode())
         return digest.hexdigest()
