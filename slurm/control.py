@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from slurm import queue
 from slurm.cluster import Cluster, load_cluster
 from slurm.image import settle
 from slurm.plan import Plan, make_plan
-from slurm.status import JobRecord, record_of
+from slurm.status import JobRecord, record_of, with_unanswered
 from urbanvlm.errors import UserError
 from urbanvlm.lock import Owner, hold, living_owner, process_alive
 from urbanvlm.run_folder import RunFolder
@@ -93,18 +93,19 @@ def _interrupt(run: RunFolder, owner: Owner) -> str:
     except PermissionError:
         raise UserError(run.id, f"is held by {what}, which belongs to somebody else", "ask them to stop it") from None
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while process_alive(owner.pid, owner.born):
+    while process_alive(owner.pid, owner.born) is not False:
         if time.monotonic() > deadline:
             raise UserError(run.id, f"{what} was told to stop and has not", f"`kill {owner.pid}` ends it")
         time.sleep(0.1)
     return f"stopped {what}"
 
 
-def _records(run: RunFolder) -> list[JobRecord]:
-    return [record_of(run, stage) for stage in stages_of(run.experiment)]
+def _records(run: RunFolder) -> Sequence[JobRecord]:
+    records = [record_of(run, stage) for stage in stages_of(run.experiment)]
+    return with_unanswered({run: records})[run]
 
 
-def _last_profile(run: RunFolder, records: list[JobRecord]) -> str:
+def _last_profile(run: RunFolder, records: Sequence[JobRecord]) -> str:
     """The cluster that the run was last submitted to."""
     submissions = [record.submission for record in records if record.submission is not None]
     if not submissions:

@@ -192,7 +192,7 @@ def _end_with_starter() -> None:
         return
 
     def watch() -> None:
-        while all(process_alive(pid, born) for pid, born in starters):
+        while all(process_alive(pid, born) is not False for pid, born in starters):
             time.sleep(0.5)
         os.killpg(0, signal.SIGKILL)
 

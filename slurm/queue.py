@@ -54,6 +54,9 @@ OUR_VARIABLES = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT
 
 LOGIN_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "KRB5CCNAME", "LD_LIBRARY_PATH")
 """what a login sets that sbatch needs, or the job's own login (slurm/login.sh), which drops the last"""
+UNANSWERED = "the same command, once more, finds the job if it is in the queue all the same"
+_LOST_ANSWER = re.compile("timed out|zero bytes were transmitted", re.IGNORECASE)
+"""What a client says whose question has reached Slurm, perhaps, and which then heard no more."""
 
 NEXT_STEPS = (
     ("violates", "wait until jobs of yours have ended, or ask for less"),
@@ -73,6 +76,10 @@ NEXT_STEPS = (
     ("dependency", "submit again: a job that it needs is no longer known to Slurm"),
 )
 """A word of Slurm's refusal -> what to change; the first that fits."""
+
+
+class Unanswered(UserError):
+    """sbatch has not said what became of a job: it may be in the queue."""
 
 
 @dataclass(frozen=True)
@@ -129,16 +136,18 @@ def is_available() -> bool:
 
 
 def sbatch(script: Path, *, dependency: str | None = None, array: str | None = None) -> str:
-    """Submit a script; returns the job's id. Raises UserError with Slurm's own reason."""
+    """Submit a script; returns the job's id. Raises UserError with Slurm's own reason, or Unanswered."""
     options = [f"--dependency={dependency}"] if dependency else []
     options += [f"--array={array}"] if array else []
     done = _call(["sbatch", "--parsable", *options, str(script)], SUBMIT_SECONDS)
     # The id stands on a line of its own, with the cluster's name behind it where there are several.
     ids = re.findall(r"^(\d+)(?:;\S*)?$", done.stdout, re.MULTILINE)
-    if done.returncode != 0 or not ids:
-        reason = _reason(done)
-        raise UserError(script, f"Slurm refuses it: {reason}", _next_step(reason))
-    return str(ids[-1])
+    if done.returncode == 0 and ids:
+        return str(ids[-1])
+    reason = _reason(done)
+    if done.returncode <= 0 or _LOST_ANSWER.search(reason):
+        raise Unanswered(script, f"sbatch heard no answer ({reason})", UNANSWERED)
+    raise UserError(script, f"Slurm refuses it: {reason}", _next_step(reason))
 
 
 def expected_start(script: Path) -> str:
@@ -162,6 +171,18 @@ def jobs(ids: Iterable[str]) -> dict[str, QueuedJob]:
     """
     wanted = set(ids)
     return _queued(_squeue(wanted), wanted)
+
+
+def scripts() -> dict[str, str]:
+    """Job, or element of an array, -> the script that sbatch was given, of what this user has in the queue.
+
+    Raises UserError if Slurm does not answer.
+    """
+    # The script comes last: how wide its column is depends on whether signs or bytes are counted.
+    columns = f"JobArrayID:{WIDTHS['JobArrayID']},Command:4096"
+    text = ask(["squeue", "--noheader", "--all", "--array", f"--user={os.getuid()}", f"--Format={columns}"])
+    rows = ((line[: WIDTHS["JobArrayID"]].strip(), line[WIDTHS["JobArrayID"] :].strip()) for line in text.splitlines())
+    return {one: script for job_id, script in rows for one in expand(job_id)}
 
 
 def settled(wanted: Iterable[Sequence[str]]) -> dict[str, QueuedJob]:
@@ -375,7 +396,7 @@ def _call(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess
     except subprocess.TimeoutExpired:
         what = f"{command[0]} got no answer in {seconds:.0f} s"
         if command[0] == "sbatch" and "--test-only" not in command:
-            raise UserError("Slurm", what, "the job may be queued all the same: `squeue --me` shows it") from None
+            raise Unanswered("Slurm", what, UNANSWERED) from None
         raise UserError("Slurm", what, "`scontrol ping` shows whether its controller is up") from None
     said = done.stderr.lower()
     if done.returncode != 0 and "unable to contact slurm controller" in said:

@@ -13,7 +13,8 @@ from slurm import queue
 from slurm.attempts import Attempt, attempts_of, failure_of, newest_per_element
 from slurm.live import together
 from slurm.queue import EndedJob, QueuedJob
-from slurm.submission import Submission, queue_ids, read_submission
+from slurm.submission import Submission, queue_ids, read_asked, read_submission
+from slurm.submitting import find_again
 from urbanvlm.errors import UserError
 from urbanvlm.lock import living_owner
 from urbanvlm.progress import ProgressSnapshot, read_progress
@@ -86,6 +87,8 @@ class JobRecord:
     submission: Submission | None
     attempts: tuple[Attempt, ...]
     """all of them, the newest last"""
+    asked: Submission | None = None
+    """what sbatch was told and has not answered"""
 
     @property
     def newest(self) -> tuple[Attempt, ...]:
@@ -179,17 +182,22 @@ class RunStatus:
 
 def status_of(runs: Sequence[RunFolder]) -> tuple[list[RunStatus], str]:
     """What every run is doing, and why Slurm could not be asked, if it should have been. One squeue call for all."""
-    records = {run.path: _records(run) for run in runs}
-    slurm = ask(one for found in records.values() if not isinstance(found, str) for r in found for one in r.ids_to_ask)
+    read = {run: _records(run) for run in runs}
+    records = {run: found for run, found in read.items() if not isinstance(found, str)}
+    problem = ""
+    try:
+        records = with_unanswered(records)
+    except UserError as error:
+        problem = str(error)
+    slurm = ask(one for found in records.values() for record in found for one in record.ids_to_ask)
     statuses = []
     for run in runs:
-        found = records[run.path]
-        if isinstance(found, str):
-            statuses.append(RunStatus(run, (), found))
-        else:
-            jobs = job_statuses(run, found, slurm, time.time())
+        if run in records:
+            jobs = job_statuses(run, records[run], slurm, time.time())
             statuses.append(RunStatus(run, jobs, changed=_changed(run, folders=len(runs) == 1)))
-    return statuses, slurm.problem
+        else:
+            statuses.append(RunStatus(run, (), str(read[run])))
+    return statuses, slurm.problem or problem
 
 
 def ask(ids: Iterable[str]) -> Queue:
@@ -203,7 +211,8 @@ def ask(ids: Iterable[str]) -> Queue:
 def record_of(run: RunFolder, stage: Stage) -> JobRecord:
     """What the run folder says about one job of it."""
     done = is_done(run, run.experiment, stage)
-    return JobRecord(stage, done, read_submission(run, stage.name), attempts_of(run, stage.name))
+    attempts = attempts_of(run, stage.name)
+    return JobRecord(stage, done, read_submission(run, stage.name), attempts, read_asked(run, stage.name))
 
 
 def _changed(run: RunFolder, *, folders: bool) -> str:
@@ -215,7 +224,25 @@ def _changed(run: RunFolder, *, folders: bool) -> str:
     return str(refusal(run, run.experiment, changed)) if changed else ""
 
 
-def _records(run: RunFolder) -> tuple[JobRecord, ...] | str:
+def with_unanswered(records: Mapping[RunFolder, Sequence[JobRecord]]) -> dict[RunFolder, Sequence[JobRecord]]:
+    """The records, with what Slurm took without our hearing of it. It is asked if there may be any.
+
+    Raises UserError if it does not answer.
+    """
+    asked = {
+        (run, record.stage.name): record.asked
+        for run, ours in records.items()
+        for record in ours
+        if record.asked is not None and not record.done
+    }
+    found = find_again(asked)
+    return {
+        run: [replace(one, submission=found.get((run, one.stage.name), one.submission)) for one in ours]
+        for run, ours in records.items()
+    }
+
+
+def _records(run: RunFolder) -> Sequence[JobRecord] | str:
     """Of every job; or why the folder cannot be read."""
     try:
         return tuple(record_of(run, stage) for stage in stages_of(run.experiment))

@@ -16,7 +16,7 @@ class Submission:
     """The newest submission of a job to Slurm."""
 
     job_id: str
-    """as sbatch gave it: of an array the id of the whole"""
+    """as sbatch gave it: of an array the id of the whole; empty before"""
     elements: int | None
     """size of the job's own array; None where it is none"""
     index: int | None
@@ -25,20 +25,33 @@ class Submission:
     """name of the profile"""
     submitted: float
     """unix seconds"""
+    script: str = ""
+    """what sbatch was given"""
 
 
 def write_submission(run: RunFolder, job_name: str, submission: Submission) -> None:
-    file = _file(run, job_name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, json.dumps(asdict(submission)) + "\n")
+    """Record what sbatch has answered."""
+    _write(_file(run, job_name), submission)
+    forget_asked(run, job_name)
 
 
 def read_submission(run: RunFolder, job_name: str) -> Submission | None:
     """None if the job was never submitted to Slurm."""
-    try:
-        return Submission(**json.loads(_file(run, job_name).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
+    return _read(_file(run, job_name))
+
+
+def write_asked(run: RunFolder, job_name: str, submission: Submission) -> None:
+    """Record what sbatch is about to be told, beside what it has answered before."""
+    _write(_asked_file(run, job_name), submission)
+
+
+def read_asked(run: RunFolder, job_name: str) -> Submission | None:
+    """What sbatch was told and has not answered; None if it has."""
+    return _read(_asked_file(run, job_name))
+
+
+def forget_asked(run: RunFolder, job_name: str) -> None:
+    _asked_file(run, job_name).unlink(missing_ok=True)
 
 
 def queue_ids(submission: Submission) -> tuple[str, ...]:
@@ -59,5 +72,21 @@ def named(job_id: str, elements: Iterable[int] | None) -> str:
     return job_id if elements is None else ":".join(f"{job_id}_{element}" for element in elements)
 
 
+def _write(file: Path, submission: Submission) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, json.dumps(asdict(submission)) + "\n")
+
+
+def _read(file: Path) -> Submission | None:
+    try:
+        return Submission(**json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
 def _file(run: RunFolder, job_name: str) -> Path:
     return run.jobs / job_name / "slurm.json"
+
+
+def _asked_file(run: RunFolder, job_name: str) -> Path:
+    return run.jobs / job_name / "slurm-asked.json"

@@ -25,7 +25,8 @@ from slurm.live import Live
 from slurm.plan import JobSpec, Plan, lead_seconds
 from slurm.script import environment, sbatch_text, task_command
 from slurm.snapshot import take_snapshot
-from slurm.submission import Submission, named, queue_ids, read_submission, write_submission
+from slurm.submission import Submission, named, queue_ids, read_asked, read_submission, write_submission
+from slurm.submitting import Place, find_again, submit_script
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
 from urbanvlm.lock import birth_of
@@ -65,8 +66,13 @@ def submit_to_slurm(plan: Plan, experiment: Experiment, run: RunFolder) -> Itera
         script = write_script(plan, job, run, snapshot)
         dependency = ",".join(f"afterok:{waiting[name]}" for name in job.needs if name in waiting)
         elements = missing_elements(job, run, experiment)
-        job_id = queue.sbatch(script, dependency=dependency or None, array=array_option(job, elements))
-        write_submission(run, job.name, Submission(job_id, job.elements, None, plan.cluster.called, time.time()))
+        submission = Submission("", job.elements, None, plan.cluster.called, time.time())
+        job_id = submit_script(
+            script,
+            {(run, job.name): submission},
+            dependency=dependency or None,
+            array=array_option(job, elements),
+        )
         waiting[job.name] = named(job_id, elements)
         yield job, f"submitted as {job_id}{without}"
 
@@ -89,16 +95,30 @@ class InQueue:
         return ":".join(self.alive)
 
 
-def in_queue(jobs: Iterable[tuple[RunFolder, str]]) -> dict[tuple[RunFolder, str], InQueue]:
-    """Of some jobs (run, name) those in the queue, when none is on its way out any more.
+def in_queue(jobs: Iterable[Place]) -> dict[Place, InQueue]:
+    """Of some jobs those in the queue, when none is on its way out any more; the caller holds the runs' locks.
 
-    Slurm is asked about all at once. Raises UserError if it does not answer, or a job does not get to its end.
+    One that Slurm took without our hearing of it is found by its script, and recorded. Raises UserError if Slurm does
+    not answer, or a job does not get to its end.
     """
-    submissions = {(run, name): read_submission(run, name) for run, name in jobs}
-    known = {place: submission for place, submission in submissions.items() if submission is not None}
-    alive = queue.settled(queue_ids(submission) for submission in known.values())
-    states = {place: {i: alive[i].state for i in queue_ids(known[place]) if i in alive} for place in known}
-    return {place: InQueue(known[place], found) for place, found in states.items() if found}
+    places = list(jobs)
+    known = {place: found for place in places if (found := read_submission(*place)) is not None}
+    queued = _alive(known)
+    # Of the others there may be one whose id never reached us, or one submitted by hand.
+    others = {place: read_asked(*place) or known.get(place) for place in places if place not in queued}
+    again = _alive(find_again({place: asked for place, asked in others.items() if asked is not None}))
+    for place, job in again.items():
+        write_submission(*place, job.submission)
+    return queued | again
+
+
+def _alive(submissions: Mapping[Place, Submission]) -> dict[Place, InQueue]:
+    alive = queue.settled(queue_ids(submission) for submission in submissions.values())
+    states = {
+        place: {one: alive[one].state for one in queue_ids(submission) if one in alive}
+        for place, submission in submissions.items()
+    }
+    return {place: InQueue(submissions[place], found) for place, found in states.items() if found}
 
 
 def prepare(experiment: Experiment, run: RunFolder) -> Path:

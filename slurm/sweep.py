@@ -19,10 +19,11 @@ from slurm.attempts import attempts_of, failure_of, newest_per_element
 from slurm.bad_nodes import leave_out
 from slurm.plan import JobSpec, Plan
 from slurm.snapshot import take_snapshot
-from slurm.submission import Submission, named, queue_ids, write_submission
+from slurm.submission import Submission, named, queue_ids
 from slurm.submit import JobFailed, array_option, in_queue, missing_elements, prepare, write_script
+from slurm.submitting import submit_script
 from urbanvlm.errors import UserError
-from urbanvlm.lock import hold
+from urbanvlm.lock import Watch, hold
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.stages import Stage, is_done, stages_of
@@ -203,7 +204,9 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
     with ExitStack() as stack:
         for run in runs:
             run.create()
-            stack.enter_context(hold(run.lock, f"submit {sweep.id}"))
+        # All at once: whoever was cut off while it held them all is watched for a minute, and not for one a run.
+        for run, watch in [(run, Watch(run.lock)) for run in runs]:
+            stack.enter_context(hold(run.lock, f"submit {sweep.id}", watch=watch))
         places = [(k, job) for k, plan in enumerate(plans) for job in plan.jobs]
         found = in_queue((runs[k], job.name) for k, job in places if not is_done(runs[k], experiments[k], job.stage))
         # Only now: what has left the queue meanwhile may have left its result.
@@ -224,12 +227,15 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
             script, array = scripts[first], array_option(one.job, elements)
             if one.over_runs:
                 script, array = _write_array(sweep, one, scripts), ",".join(str(k) for k in one.points)
-            job_id = queue.sbatch(script, dependency=dependency(one, merged, ids), array=array)
+            now = time.time()
+            submissions = {
+                (runs[k], one.job.name): Submission(
+                    "", one.job.elements, k if one.over_runs else None, plans[k].cluster.called, now
+                )
+                for k in one.points
+            }
+            job_id = submit_script(script, submissions, dependency=dependency(one, merged, ids), array=array)
             ids.append(named(job_id, None if one.over_runs else elements))
-            for k in one.points:
-                index = k if one.over_runs else None
-                submission = Submission(job_id, one.job.elements, index, plans[k].cluster.called, time.time())
-                write_submission(runs[k], one.job.name, submission)
             what = f"array of {len(one.points)} runs" if one.over_runs else runs[first].id
             yield f"{one.job.name:<30} {what}, submitted as {job_id}"
         reports = [job_id for one, job_id in zip(merged, ids, strict=True) if one.job.stage.kind == "report"]
@@ -262,6 +268,6 @@ def _submit_comparison(sweep: Sweep, plans: Sequence[Plan], reports: Sequence[st
     report = next(job for job in plan.jobs if job.stage.kind == "report")
     job = replace(report, stage=COMPARE, needs=(), writes=(sweep.folder.comparison.name,))
     script = write_script(plan, job, place, take_snapshot(place))
-    job_id = queue.sbatch(script, dependency="afterany:" + ":".join(reports))
-    write_submission(place, job.name, Submission(job_id, None, None, plan.cluster.called, time.time()))
+    submission = Submission("", None, None, plan.cluster.called, time.time())
+    job_id = submit_script(script, {(place, job.name): submission}, dependency="afterany:" + ":".join(reports))
     return f"{job.name:<30} after {len(reports)} reports, submitted as {job_id}"

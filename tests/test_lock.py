@@ -14,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from urbanvlm.errors import UserError
-from urbanvlm.lock import STALE_SECONDS, follow, hold, living_owner
+from urbanvlm.lock import (
+    CLOCK_SECONDS,
+    HEARTBEAT_SECONDS,
+    LAST_HEARTBEATS,
+    STALE_SECONDS,
+    birth_of,
+    follow,
+    hold,
+    living_owner,
+    process_alive,
+)
 from urbanvlm.runtime.preemption import Stopped
 
 HOLDER = "import sys, time; from pathlib import Path; from urbanvlm.lock import hold\n\
@@ -83,13 +93,130 @@ def test_another_process_with_the_old_number_is_not_the_owner(tmp_path: Path) ->
         other.wait()
 
 
+class Clock:
+    """Our own, which goes on when somebody sleeps; and another host, which beats or not, by whatever time it has."""
+
+    def __init__(self, lock: Path, beats_until: float = 0.0, *, its_time: float = 1e9) -> None:
+        self.now, self.last = 0.0, 0.0
+        self.lock, self.beats_until, self.its_time = lock, beats_until, its_time
+        os.utime(lock, (its_time, its_time))
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now - self.last >= HEARTBEAT_SECONDS and self.now <= self.beats_until:
+            self.last = self.now
+            os.utime(self.lock, (self.its_time + self.now, self.its_time + self.now))
+
+
+def play(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("urbanvlm.lock.time", clock)
+
+
+YEARS = 3e8
+"""seconds that the other host's clock is behind ours, or before it"""
+
+
+@pytest.mark.parametrize(
+    "its_time", [1.0, 1e9, time.time() - 3600, time.time() + YEARS], ids=["1970", "2001", "h", "y"]
+)
+class TestUnseen:
+    """An owner whose process nobody here can look at is known by its heartbeat, and by no clock but ours."""
+
+    @pytest.fixture
+    def lock(self, tmp_path: Path) -> Path:
+        lock = tmp_path / "LOCK"
+        lock.write_text(json.dumps({"host": "node-far-away", "pid": 1, "born": "", "what": "train"}))
+        return lock
+
+    def test_while_it_beats_nobody_takes_over(
+        self, lock: Path, its_time: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        clock = Clock(lock, 1e9, its_time=its_time)
+        play(clock, monkeypatch)
+        with pytest.raises(UserError, match="is being written by train, process 1 on node-far-away"), hold(lock, "me"):
+            pytest.fail("two writers")
+        assert clock.now < STALE_SECONDS and json.loads(lock.read_text())["host"] == "node-far-away"
+        assert capsys.readouterr().err == "", "a refusal is one line"
+
+    def test_when_it_has_shown_nothing_for_long_it_is_dead(
+        self, lock: Path, its_time: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        clock = Clock(lock, 20.0, its_time=its_time)
+        play(clock, monkeypatch)
+        become(monkeypatch, "8", 0)
+        monkeypatch.setattr("urbanvlm.lock.TWIN_SECONDS", 1000.0)
+        with hold(lock, "me"):
+            assert STALE_SECONDS <= clock.now - clock.last <= STALE_SECONDS + 5
+        assert "took over the lock of train" in capsys.readouterr().err
+
+    def test_the_start_before_is_outlived_however_old_its_lock_looks(
+        self, lock: Path, its_time: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        owner = json.loads(lock.read_text())
+        lock.write_text(json.dumps(owner | {"job": "7", "restart": 0}))
+        clock = Clock(lock, its_time=its_time)
+        play(clock, monkeypatch)
+        become(monkeypatch, "7", 1)
+        with hold(lock, "train"):
+            assert clock.now >= LAST_HEARTBEATS * HEARTBEAT_SECONDS
+
+
+@pytest.fixture
+def hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A /proc that shows this process alone, as with hidepid=2."""
+    proc = tmp_path / "proc"
+    (proc / "self").mkdir(parents=True)
+    (proc / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
+    (proc / "sys").symlink_to("/proc/sys")
+    (proc / "self" / "ns").symlink_to("/proc/self/ns")
+    monkeypatch.setattr("urbanvlm.lock.PROC", proc)
+    return proc
+
+
+def test_an_owner_that_proc_hides_is_not_dead(tmp_path: Path, hidden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "LOCK"
+    other = start_holder(lock)
+    born = json.loads(lock.read_text())["born"]
+    try:
+        assert (birth_of(other.pid), process_alive(other.pid, born)) == (None, None)
+        owner = living_owner(lock)
+        assert owner is not None and owner.pid == other.pid
+        # Other users' processes may not even be sent a signal; with hidepid=1 they are seen, but cannot be read.
+        monkeypatch.setattr(os, "kill", refuse_permission)
+        (hidden / str(other.pid) / "stat").mkdir(parents=True)
+        assert process_alive(other.pid, born) is None
+        monkeypatch.undo()
+        assert process_alive(other.pid, born) is True
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_an_owner_that_has_ended_is_dead_though_proc_hides_much(tmp_path: Path, hidden: Path) -> None:
+    lock = tmp_path / "LOCK"
+    other = start_holder(lock)
+    other.kill()
+    other.wait()
+    assert living_owner(lock) is None
+    with hold(lock, "me"):
+        owner = living_owner(lock)
+        assert owner is not None and owner.pid == os.getpid()
+
+
+def refuse_permission(*_: object) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
 def test_a_silent_owner_on_another_host_becomes_stale(tmp_path: Path) -> None:
     lock = tmp_path / "LOCK"
     lock.write_text(json.dumps({"host": "node-far-away", "pid": 1, "born": "", "what": "train"}))
     assert living_owner(lock) is not None
-    past = time.time() - STALE_SECONDS - 5
+    past = time.time() - STALE_SECONDS - CLOCK_SECONDS - 5
     os.utime(lock, (past, past))
-    assert living_owner(lock) is None
+    assert living_owner(lock) is None, "as far as one look can tell"
 
 
 def test_a_torn_lock_file_is_no_owner(tmp_path: Path) -> None:
@@ -169,19 +296,6 @@ class TestRequeued:
         for process in (first, second):
             assert "start 2 of job 7 has taken over" in process.communicate()[1]
 
-    def test_a_silent_one_is_not_waited_for(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        lock = tmp_path / "LOCK"
-        dead = {"host": "node-far-away", "pid": 1, "born": "", "what": "train", "job": "7", "restart": 0}
-        lock.write_text(json.dumps(dead))
-        past = time.time() - 5
-        os.utime(lock, (past, past))
-        become(monkeypatch, "7", 1)
-        monkeypatch.setattr("urbanvlm.lock._outlive", lambda *_: pytest.fail("waited for a dead node"))
-        with hold(lock, "train"):
-            assert "took over" in capsys.readouterr().err
-
     def test_an_earlier_start_that_comes_late_ends(self, tmp_path: Path) -> None:
         lock = tmp_path / "LOCK"
         now = start_in_job("hold", lock, "node-a", "7", 1)
@@ -203,18 +317,30 @@ with hold(Path(sys.argv[1]), 'train'): print('two writers')"
         assert owner.wait(timeout=30) == -signal.SIGKILL
         assert "vanished" in owner.communicate()[1]
 
-    def test_another_job_waits_until_the_owner_ends_and_says_so(
+    def test_another_job_waits_for_an_owner_that_is_ending_and_says_so(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         lock = tmp_path / "LOCK"
         other = start_holder(lock)
         become(monkeypatch, "8", 0)
-        monkeypatch.setattr("urbanvlm.lock.SAY_EVERY_SECONDS", 0.5)
+        monkeypatch.setattr("urbanvlm.lock.SAY_SECONDS", 0.0)
         killer = subprocess.Popen(["sh", "-c", f"sleep 1.5; kill -9 {other.pid}"])
         with hold(lock, "train", patience_seconds=0.1):
             assert other.wait() == -signal.SIGKILL
         killer.wait()
-        assert capsys.readouterr().err.count("is being written by other") > 1
+        assert capsys.readouterr().err.count("belongs to other") == 1
+
+    def test_a_twin_leaves_its_nodes_to_others(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        lock = tmp_path / "LOCK"
+        first = start_in_job("hold", lock, "node-a", "7", 0)
+        become(monkeypatch, "8", 0)
+        monkeypatch.setattr("urbanvlm.lock.TWIN_SECONDS", 0.5)
+        refusal = pytest.raises(UserError, match=r"is being written by train, .*, start 1 of job 7; wait until")
+        with refusal, hold(lock, "train", patience_seconds=0.1):
+            pytest.fail("two writers")
+        assert first.poll() is None
+        first.kill()
+        first.communicate()
 
     def test_waiting_ends_when_the_job_is_to_stop(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lock = tmp_path / "LOCK"

@@ -17,20 +17,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import psutil
-
 from urbanvlm.errors import UserError
 from urbanvlm.records import write_atomic
 from urbanvlm.runtime.preemption import NEVER, Stopped
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
-"""A silent owner on another host counts as dead after this; on this host its process is looked at instead."""
+"""An owner that cannot be seen counts as dead when it was watched for so long and showed no heartbeat."""
+CLOCK_SECONDS = 30.0
+"""How far clocks may be apart where one look must do, to show something; who takes a lock compares no clocks."""
 PATIENCE_SECONDS = 5.0
 """How long to wait for an owner that may be dying just now."""
+TWIN_SECONDS = 60.0
+"""So long in a job of Slurm, as one that was cancelled needs a while; then it leaves its nodes to others."""
 LAST_HEARTBEATS = 3
 """Of an owner that has lost its lock: by then it has noticed and ended, or its node is gone."""
-SAY_EVERY_SECONDS = 60.0
+SAY_SECONDS = 15.0
+"""After this it is said what is waited for; by then nobody who lives has failed to show it."""
+PROC = Path("/proc")
 
 GiveUp = Callable[[], "str | None"]
 """Why not to wait any longer, or None."""
@@ -66,46 +70,67 @@ class Owner:
 
 def _host() -> str:
     """Where process numbers mean the same: the host, and inside it the container."""
-    namespace = Path("/proc/self/ns/pid")
+    namespace = PROC / "self" / "ns" / "pid"
     return f"{socket.gethostname()} {namespace.readlink()}" if namespace.is_symlink() else socket.gethostname()
 
 
 def birth_of(pid: int) -> str | None:
-    """When a process of this host began, in words that no change of the clock alters; None if it is gone."""
+    """When a process of this host began, in words that no change of the clock alters.
+
+    None if it is gone (a zombie is), or /proc does not show it, as other users' on many clusters.
+    """
+    return _birth(pid) or None
+
+
+def _birth(pid: int) -> str | None:
+    """Empty for a zombie, None if there is nothing to be seen."""
     try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        boot = Path("/proc/sys/kernel/random/boot_id")
-        if not boot.is_file():
-            return str(process.create_time())
-        # Field 22 of stat, counted after the name, which may hold spaces and brackets: ticks since the start.
-        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-        return f"{boot.read_text().strip()} {ticks}"
-    except (psutil.NoSuchProcess, OSError):
+        # Counted after the name, which may hold spaces and brackets: the state, and ticks from boot to start.
+        fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        if fields[0] in ("Z", "X"):
+            return ""
+        boot = PROC / "sys" / "kernel" / "random" / "boot_id"
+        return f"{boot.read_text().strip() if boot.is_file() else ''} {fields[19]}"
+    except (OSError, IndexError):
         return None
 
 
-def process_alive(pid: int, born: str) -> bool:
-    """Is the process of this host with that birth still there (a zombie is not)?"""
-    return birth_of(pid) == born
+def process_alive(pid: int, born: str) -> bool | None:
+    """Is the process of this host with that birth still there (a zombie is not)? None if that cannot be seen."""
+    if (seen := _birth(pid)) is not None and (born or not seen):
+        return bool(seen) and seen == born
+    try:
+        # What /proc hides can be asked for all the same: a number that nobody has is nobody's.
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return None
 
 
 @contextmanager
 def hold(
-    path: Path, what: str, patience_seconds: float = PATIENCE_SECONDS, give_up: GiveUp = NEVER.reason
+    path: Path,
+    what: str,
+    patience_seconds: float = PATIENCE_SECONDS,
+    give_up: GiveUp = NEVER.reason,
+    watch: Watch | None = None,
 ) -> Iterator[None]:
     """Hold the lock file at `path` while the block runs. A dead owner's lock is taken over, and that is said.
 
-    So is, at once, the lock of an earlier start of the same job; if that may still run, on a node that Slurm cannot
-    reach, the block begins when it has had the time to notice. Whoever finds the lock gone or another's ends itself.
+    An owner on another host, or hidden here, is dead when its lock file has not changed for STALE_SECONDS of our own
+    watching, by no other clock than ours. The lock of an earlier start of the same job is taken at once; if that may
+    still run, on a node that Slurm cannot reach, the block begins when it has had the time to notice. Whoever finds the
+    lock gone or another's ends itself.
 
-    A living owner is waited for: inside a job of Slurm as long as it takes, else `patience_seconds`, after which
-    UserError names it. Raises Stopped with the words of `give_up` when they come before the block begins.
+    A living owner is waited for `patience_seconds`, inside a job of Slurm TWIN_SECONDS, after which UserError names it.
+    `watch` may have begun before, for whoever takes many locks. Raises Stopped with the words of `give_up` when they
+    come before the block begins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     me = Owner.me(what)
-    superseded = _acquire(path, me, patience_seconds, give_up)
+    superseded = _acquire(path, me, patience_seconds, give_up, watch or Watch(path))
     with _thread(_beat, path, me):
         try:
             if superseded is not None:
@@ -141,9 +166,51 @@ def follow(path: Path, what: str, is_done: Callable[[], bool], give_up: GiveUp =
 
 
 def living_owner(path: Path) -> Owner | None:
-    """Who holds the lock, if anybody living does."""
+    """Who holds the lock, if anybody living does, as far as one look can tell: to show it, not to take the lock."""
     owner = _read(path)
-    return owner if owner is not None and _alive(path, owner) else None
+    if owner is None or (alive := _seen(owner)) is False:
+        return None
+    if alive is None:
+        with suppress(OSError):
+            return owner if time.time() - path.stat().st_mtime < STALE_SECONDS + CLOCK_SECONDS else None
+    return owner
+
+
+def _seen(owner: Owner) -> bool | None:
+    """Is it alive? None of one that cannot be seen from here: on another host, or hidden."""
+    return process_alive(owner.pid, owner.born) if owner.host == _host() else None
+
+
+class Watch:
+    """Looks at a lock's owner again and again; what it cannot see, it knows by the heartbeat and its own clock.
+
+    The times in the lock file are compared with each other alone: some file systems take them from the owner's host.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last: tuple[Owner, int] | None = None
+        self._since = 0.0
+        self._beats = False
+        if (owner := _read(path)) is not None:
+            self.alive(owner)
+
+    def alive(self, owner: Owner) -> bool | None:
+        """None as long as it is not known."""
+        if (seen := _seen(owner)) is not None:
+            return seen
+        try:
+            # Opened, as NFS may answer for a closed file with what it was told a minute ago.
+            with self._path.open("rb") as lock:
+                now = (owner, os.fstat(lock.fileno()).st_mtime_ns)
+        except FileNotFoundError:
+            return False
+        if now != self._last:
+            self._beats = self._last is not None and self._last[0] == owner
+            self._last, self._since = now, time.monotonic()
+        if time.monotonic() - self._since >= STALE_SECONDS:
+            return False
+        return True if self._beats else None
 
 
 @contextmanager
@@ -171,50 +238,47 @@ def _thread(work: Callable[[Path, Owner, threading.Event], None], path: Path, me
         thread.join()
 
 
-def _acquire(path: Path, me: Owner, patience_seconds: float, give_up: GiveUp) -> Owner | None:
+def _acquire(path: Path, me: Owner, patience_seconds: float, give_up: GiveUp, watch: Watch) -> Owner | None:
     """Take the lock, when that may be. Returns the earlier start of this job that held it and may still run."""
-    begun = time.monotonic()
-    said = float("-inf")
+    begun, said = time.monotonic(), False
+    patience_seconds = max(patience_seconds, TWIN_SECONDS) if me.job else patience_seconds
     while True:
-        living, superseded = _try(path, me)
-        if living is None:
-            return superseded
-        if living.supersedes(me):
-            _end(path, f"{living} is at work, so this start is left over from before")
+        with _guarded(path):
+            owner = _read(path)
+            alive = False if owner is None or owner == me else watch.alive(owner)
+            superseded = owner if owner is not None and me.supersedes(owner) and alive is not False else None
+            if superseded is not None or alive is False:
+                _say_taken(path, owner, me, superseded)
+                write_atomic(path, json.dumps(asdict(me)) + "\n")
+                return superseded
+        assert owner is not None, "nobody's lock is taken"
+        if owner.supersedes(me):
+            _end(path, f"{owner} is at work, so this start is left over from before")
         _check(give_up)
-        now = time.monotonic()
-        if not me.job and now - begun > patience_seconds:
-            raise UserError(path.parent, f"is being written by {living}", "wait until it ends, or stop that process")
-        if me.job and now - said >= SAY_EVERY_SECONDS:
-            _say(path, f"is being written by {living}; waiting until it ends")
-            said = now
-        # For hours perhaps, on a file server that others use.
-        time.sleep(0.25 if now - begun < PATIENCE_SECONDS else 2.0)
+        waited = time.monotonic() - begun
+        if alive and waited > patience_seconds:
+            raise UserError(path.parent, f"is being written by {owner}", "wait until it ends, or stop that process")
+        if not said and waited > SAY_SECONDS:
+            _say(path, f"belongs to {owner}; waiting until it ends, or shows no sign of life for {STALE_SECONDS:.0f} s")
+            said = True
+        time.sleep(0.25 if waited < PATIENCE_SECONDS else 2.0)
 
 
-def _try(path: Path, me: Owner) -> tuple[Owner | None, Owner | None]:
-    """Take the lock: (its living owner, or None if it is now mine; the superseded owner, if that may still run)."""
-    superseded = None
-    with _guarded(path):
-        owner = _read(path)
-        if owner is not None and owner != me:
-            if me.supersedes(owner):
-                superseded = owner if _alive(path, owner, LAST_HEARTBEATS * HEARTBEAT_SECONDS) else None
-                waiting = " and may still run; waiting until it must have noticed" if superseded else ""
-                _say(path, f"took over the lock of {owner}, which Slurm has given up{waiting}")
-            elif _alive(path, owner):
-                return owner, None
-            else:
-                _say(path, f"took over the lock of {owner}, which is no longer there")
-        write_atomic(path, json.dumps(asdict(me)) + "\n")
-    return None, superseded
+def _say_taken(path: Path, owner: Owner | None, me: Owner, superseded: Owner | None) -> None:
+    if owner is None or owner == me:
+        return
+    if me.supersedes(owner):
+        waiting = " and may still run; waiting until it must have noticed" if superseded else ""
+        _say(path, f"took over the lock of {owner}, which Slurm has given up{waiting}")
+    else:
+        _say(path, f"took over the lock of {owner}, which is no longer there")
 
 
 def _outlive(superseded: Owner, give_up: GiveUp) -> None:
     """Wait until an owner that has lost its lock is gone, as far as that can be seen from here."""
     deadline = time.monotonic() + LAST_HEARTBEATS * HEARTBEAT_SECONDS
     while time.monotonic() < deadline:
-        if superseded.host == _host() and not process_alive(superseded.pid, superseded.born):
+        if _seen(superseded) is False:
             return
         _check(give_up)
         time.sleep(0.1)
@@ -234,28 +298,10 @@ def _parse(text: str) -> Owner | None:
         return None
 
 
-def _alive(path: Path, owner: Owner, silence_seconds: float | None = None) -> bool:
-    if owner.host == _host():
-        return process_alive(owner.pid, owner.born)
-    try:
-        # A file touched now has the file server's clock, so clocks of hosts that differ do no harm.
-        now = path.with_name(f".{path.name}.guard")
-        now.touch()
-        # Opened, as NFS may answer for a closed file with what it was told a minute ago.
-        with path.open("rb") as lock:
-            age = now.stat().st_mtime - os.fstat(lock.fileno()).st_mtime
-    except FileNotFoundError:
-        return False
-    return age < (STALE_SECONDS if silence_seconds is None else silence_seconds)
-
-
 def _beat(path: Path, me: Owner, stop: threading.Event) -> None:
     """Show that the owner lives, and end it where it is the owner no longer."""
     missing = 0
     while not stop.wait(HEARTBEAT_SECONDS):
-        # A file server that stumbles once must not cost the lock.
-        with suppress(OSError):
-            os.utime(path)
         try:
             owner = _parse(path.read_text(encoding="utf-8", errors="replace"))
         except FileNotFoundError:
@@ -268,6 +314,9 @@ def _beat(path: Path, me: Owner, stop: threading.Event) -> None:
             missing = 0
             if owner != me:
                 _end(path, f"{owner or 'somebody unknown'} has taken over")
+            # A file server that stumbles once must not cost the lock.
+            with suppress(OSError):
+                os.utime(path)
 
 
 def _watch(path: Path, me: Owner, stop: threading.Event) -> None:
