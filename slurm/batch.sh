@@ -56,6 +56,20 @@ state() {
     echo "${word%%$'\n'*}"
 }
 
+# When Slurm will end this job, in Unix seconds; empty if it does not say. `date` takes an empty word for midnight.
+end_time() {
+    local word
+    word=$(ask squeue --noheader --jobs="$id" --format=%e)
+    [[ -z $word ]] || date --date="$word" +%s 2> /dev/null
+}
+
+# Has Slurm given this job a nearer end than it had? So it does with one that must make way, and tells the tasks alone.
+is_cut_short() {
+    local now_end
+    now_end=$(end_time)
+    [[ -n $end && -n $now_end ]] && ((now_end + 5 < end && now_end < $(date +%s) + 3600))
+}
+
 # Only a job that is RUNNING in Slurm's eyes may be started again by us. A preempted one Slurm starts again itself, and a
 # cancelled one must stay so: Slurm would start that again, too. So without an answer it is asked again for a while, and
 # then the request is made nevertheless, but not where Slurm itself told the job to end.
@@ -299,7 +313,7 @@ finish() {
     if [[ -s $attempt/requeue ]]; then
         requeue "$(< "$attempt/requeue")"
     elif (($1)) && ! says error && ! says crash; then
-        if [[ -e $attempt/stop ]]; then
+        if [[ -e $attempt/stop ]] || is_cut_short; then
             requeue_dead "the tasks died when told to stop"
         elif [[ -e $attempt/lost-check ]]; then
             requeue_dead "$(< "$attempt/lost-check")"
@@ -319,12 +333,9 @@ trap 'hear SIGTERM "$grace_seconds"' TERM
 trap 'requeue_dead "the tasks did not end in time"' ALRM
 say "starts on $SLURM_JOB_NODELIST, restart $restart"
 
+# Newer versions of Slurm say it by themselves.
 end=${SLURM_JOB_END_TIME:-}
-if [[ ! $end =~ ^[0-9]+$ ]]; then
-    # Newer versions of Slurm alone say it. `date` takes no word for midnight.
-    end=$(ask squeue --noheader --jobs="$id" --format=%e)
-    end=$([[ -z $end ]] || date --date="$end" +%s 2> /dev/null)
-fi
+[[ $end =~ ^[0-9]+$ ]] || end=$(end_time)
 if [[ -n $end ]] && ((end > $(date +%s))); then export URBANVLM_END_TIME=$end; else unset URBANVLM_END_TIME; fi
 mapfile -t nodes < <(ask scontrol show hostnames "$SLURM_JOB_NODELIST")
 # This script runs on the first one.

@@ -257,6 +257,14 @@ def test_a_task_that_slurms_signal_ends_before_the_batch_script_hears_it_has_not
     assert site.requeues == 1, done.log
 
 
+def test_nor_has_one_that_dies_in_the_grace_time_of_which_only_tasks_are_told(site: Site) -> None:
+    """Slurm warns the tasks of preemption, not the batch script; what that can see is that the end has moved."""
+    site.says("end", "2096-10-02T07:06:40")
+    done = site.run('date -d "now + 30 seconds" +%FT%T > "$SITE/end"; exit 143')
+    assert "the tasks died when told to stop" in done.log
+    assert site.requeues == 1, done.log
+
+
 def test_a_task_that_just_fails_is_not_started_again(site: Site) -> None:
     assert site.run("exit 143").code == 143
     assert site.requeues == 0

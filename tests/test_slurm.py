@@ -350,11 +350,13 @@ def cut(case: Case, name: str) -> None:
 
 LOW = {"partition": "low", "cpu_partition": "low", "preemption": {"mode": "requeue", "grace_seconds": 30}}
 SCAVENGE = {"partition": "scavenge", "cpu_partition": "scavenge", "preemption": {"mode": "requeue"}}
+SPOT = {"partition": "spot", "cpu_partition": "spot", "preemption": {"mode": "cancel", "grace_seconds": 30}}
 TRAIN, EVALUATE = "train-blip2", "evaluate-blip2-after"
 
 SCENARIOS = {
     "train, time limit": Scenario(TRAIN, end_time, pace=5, loses_nothing=True),
     "train, preempted with grace": Scenario(TRAIN, preempt, LOW, loses_nothing=True),
+    "train, preempted by cancelling": Scenario(TRAIN, preempt, SPOT, loses_nothing=True),
     "train, preempted without grace": Scenario(TRAIN, preempt, SCAVENGE),
     "train, scontrol requeue": Scenario(TRAIN, requeue),
     "train, scancel": Scenario(TRAIN, cancel_and_requeue),

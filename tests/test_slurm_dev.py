@@ -84,6 +84,8 @@ def test_partitions_for_every_way_of_losing_a_job() -> None:
         assert partitions[name]["PreemptMode"] == "REQUEUE"
         assert tier[name] < tier["main"] < tier["high"]
     assert int(partitions["low"]["GraceTime"]) > 0 == int(partitions["scavenge"]["GraceTime"])
+    assert partitions["spot"]["PreemptMode"] == "CANCEL" and tier["spot"] < tier["high"]
+    assert int(partitions["spot"]["GraceTime"]) > 0
     assert partitions["main"]["PreemptMode"] == partitions["high"]["PreemptMode"] == "OFF"
     assert partitions["short"]["MaxTime"] == "00:10:00"
 

@@ -10,13 +10,15 @@ SUBNET = "10.231.77"
 CONTROLLER = "controller"
 """hostname of the controller where it has a network of its own"""
 
-# Preempted are low (SIGTERM, then 30 s) and scavenge (at once); preempting is high.
+# Preempted are low and spot (SIGTERM, then 30 s; spot's jobs are cancelled then) and scavenge (at once); preempting is
+# high.
 PARTITIONS: Mapping[str, Mapping[str, str | int]] = {
     "main": {"Default": "YES", "PriorityTier": 10, "PreemptMode": "OFF", "MaxTime": "1-00:00:00"},
     "cpu": {"PriorityTier": 10, "PreemptMode": "OFF", "MaxTime": "1-00:00:00"},
     "short": {"PriorityTier": 10, "PreemptMode": "OFF", "MaxTime": "00:10:00"},
     "low": {"PriorityTier": 1, "PreemptMode": "REQUEUE", "GraceTime": 30, "MaxTime": "1-00:00:00"},
     "scavenge": {"PriorityTier": 1, "PreemptMode": "REQUEUE", "GraceTime": 0, "MaxTime": "1-00:00:00"},
+    "spot": {"PriorityTier": 1, "PreemptMode": "CANCEL", "GraceTime": 30, "MaxTime": "1-00:00:00"},
     "high": {"PriorityTier": 100, "PreemptMode": "OFF", "MaxTime": "1-00:00:00"},
 }
 REQUEUE_SECONDS = 10
