@@ -446,7 +446,7 @@ def test_the_client_tells_its_number_and_stays_that_process(tmp_path: Path, runt
         prefix(with_container(runtime)),
         env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.communicate(timeout=30)[0].split() == [str(process.pid)] * 2
+    assert process.communicate(timeout=60)[0].split() == [str(process.pid)] * 2
 
 
 def test_a_disk_that_no_container_could_see_is_refused() -> None:

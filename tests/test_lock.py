@@ -314,7 +314,7 @@ with hold(Path(sys.argv[1]), 'train'): print('two writers')"
         lock = tmp_path / "LOCK"
         owner = start_in_job("hold", lock, "node-a", "7", 0)
         lock.unlink()
-        assert owner.wait(timeout=30) == -signal.SIGKILL
+        assert owner.wait(timeout=60) == -signal.SIGKILL
         assert "vanished" in owner.communicate()[1]
 
     def test_another_job_waits_for_an_owner_that_is_ending_and_says_so(

@@ -165,7 +165,7 @@ def test_ctrl_c_reaches_python_and_make_waits_for_it(checkout: Checkout) -> None
         assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode != 0
     assert checkout.notes.with_name("notes.signal").exists()
 

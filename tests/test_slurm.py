@@ -726,4 +726,4 @@ def test_a_bad_node_is_left_out(slurm_cluster: DevCluster, undisturbed: Case, tm
 def on_node(cluster: DevCluster, node: str, *command: str) -> None:
     """Where the node sees its own mounts."""
     (daemon,) = (one for one in processes.find(cluster.settings, node) if one.name() == "slurmd")
-    subprocess.run(["nsenter", f"--mount=/proc/{daemon.pid}/ns/mnt", "--", *command], check=True, timeout=20)
+    subprocess.run(["nsenter", f"--mount=/proc/{daemon.pid}/ns/mnt", "--", *command], check=True, timeout=60)

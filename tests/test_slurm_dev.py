@@ -294,7 +294,7 @@ def test_more_memory_than_asked_for_is_the_end(slurm_cluster: DevCluster, tmp_pa
 @pytest.mark.slurm
 def test_a_controller_that_is_away_keeps_no_job_from_running(slurm_cluster: DevCluster, tmp_path: Path) -> None:
     job = slurm_cluster.sbatch(f"--output={tmp_path}/out", "--wrap=sleep 2; echo done")
-    slurm_cluster.wait_for(job, "RUNNING")
+    slurm_cluster.wait_for(job, "RUNNING", "COMPLETED")
     folder = ("--folder", str(slurm_cluster.folder))
     assert slurm_dev("power-off", *folder, "controller").returncode == 0
     assert slurm_dev("status", *folder).returncode == 1

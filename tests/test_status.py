@@ -458,7 +458,7 @@ except KeyboardInterrupt:
     # Whoever is not waited for stays a zombie, which counts as ended.
     assert main(["cancel", str(run.path)]) == 0
     assert f"stopped submit some, process {process.pid}" in capsys.readouterr().out
-    assert process.wait(10) == 130 and not run.lock.exists()
+    assert process.wait(60) == 130 and not run.lock.exists()
     process.stdout.close()
     assert main(["cancel", str(run.path)]) == 0
     assert "nothing of some-" in capsys.readouterr().out
@@ -510,6 +510,7 @@ def test_cancel_and_requeue_on_a_real_slurm(
     assert f"{TRAIN}: in the queue as {after}" in out and f"{AFTER}: submitted as" in out
     slurm_cluster.wait_until(lambda: slurm_cluster.restarts(first) == 1)
     slurm_cluster.wait_for(first, "PENDING")
+    slurm_cluster.run("scontrol", "update", f"JobId={first}", "StartTime=now+600")
     assert main(["status", str(run.path)]) == 0
     out = capsys.readouterr().out
     assert "requeued 1 time" in out and "Slurm starts it again a little later" in out

@@ -529,7 +529,7 @@ def test_an_arrays_script_runs_the_script_of_its_run_and_nothing_that_a_name_say
     script.write_text(text)
     environment = {"PATH": "/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_JOB_ID": "55"}
     done = subprocess.Popen(["bash", str(script)], env=environment, cwd=tmp_path)
-    assert done.wait(timeout=20) == 0
+    assert done.wait(timeout=60) == 0
     # exec: the script is the very process that Slurm started.
     assert (hostile / "3" / "batch-55_3.txt").read_text() == f"run 3 {done.pid}\n"
     assert not list(tmp_path.rglob("owned"))
