@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -44,8 +45,8 @@ def experiment(output: Path) -> Experiment:
     return load_experiment(ROOT / "experiments" / "demo.yaml", [*SMALL.split(), f"output={output}"])
 
 
-def finish(output: Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command(output), cwd=ROOT, capture_output=True, text=True, timeout=600)
+def finish(output: Path, umask: int = -1) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(output), cwd=ROOT, capture_output=True, text=True, timeout=600, umask=umask)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -80,7 +81,7 @@ def exports(output: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     output = tmp_path_factory.mktemp("undisturbed")
-    return output, finish(output).stdout
+    return output, finish(output, umask=0o002).stdout
 
 
 def test_every_stage_finishes_and_the_end_shows_one_table(undisturbed: tuple[Path, str]) -> None:
@@ -93,6 +94,17 @@ def test_every_stage_finishes_and_the_end_shows_one_table(undisturbed: tuple[Pat
         assert word in table
     for folder in (run.path / "tensorboard").iterdir():
         assert list(folder.glob("events.*"))
+
+
+def test_a_group_may_use_all_that_a_run_writes(undisturbed: tuple[Path, str]) -> None:
+    run = RunFolder.of(experiment(undisturbed[0]))
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (run.path, *run.path.rglob("*"))}
+    # Of a mask of 002: the group may read whatever the owner may, and add to and remove from every folder.
+    closed = {
+        path: mode for path, mode in modes.items() if mode & 0o040 == 0 or (path.is_dir() and mode & 0o070 != 0o070)
+    }
+    assert closed == {}
+    assert {mode for path, mode in modes.items() if path.suffix == ".safetensors"} == {0o664}
 
 
 def test_scores_have_the_schema_that_other_programs_read(undisturbed: tuple[Path, str]) -> None:

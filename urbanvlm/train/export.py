@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from urbanvlm.experiment import Model, Train
 from urbanvlm.models.family import LoadedModel
 from urbanvlm.models.registry import TINY_PRESETS, get_family
+from urbanvlm.permissions import open_to_whom_the_umask_allows
 from urbanvlm.run_folder import completion_facts, fingerprint, is_complete, mark_complete
 from urbanvlm.runtime.determinism import seed_everything
 from urbanvlm.runtime.process_group import ProcessGroup
@@ -54,6 +55,7 @@ def save_best(engine: Any, group: ProcessGroup, best: Path, step: int) -> None:
         file = best_file(best, step)
         temporary = file.with_name(f".{file.name}.tmp")
         save_file(weights, temporary)
+        open_to_whom_the_umask_allows(temporary)
         temporary.replace(file)
         mark_complete(file, {"sha256": fingerprint(file)})
     group.barrier()
@@ -162,3 +164,4 @@ def _write(loaded: LoadedModel, model: Model, folder: Path) -> None:
         settings.revision = model.revision
     network.save_pretrained(folder)
     loaded.processor.save_pretrained(folder)
+    open_to_whom_the_umask_allows(folder)
