@@ -53,6 +53,8 @@ def sbatch_text(plan: Plan, job: JobSpec, run: RunFolder, snapshot: Path, lead_s
         "setup": [
             f"source {shlex.quote(str(snapshot / 'slurm' / 'login.sh'))}",
             *cluster.setup,
+            # What a setup wants of its own lines is not for ours, which look at exit codes.
+            *(["set +eu +o pipefail"] if cluster.setup else []),
             *_python(cluster),
             *_exports(environment(plan, job)),
             *_scratch(cluster),

@@ -88,20 +88,24 @@ def test_a_profile_whose_path_has_no_slurm_loses_none(tmp_path: Path) -> None:
     assert login(tmp_path, f"PATH={tmp_path}", "srun", {"PATH": path}) == "ours\n"
 
 
-def test_what_setup_loads_does_not_lead_python_astray(tmp_path: Path) -> None:
-    cluster = Cluster(name="c", executor="slurm", setup=("export PYTHONPATH=/module PYTHONHOME=/module TOOL=1",),
-                      environment={"PYTHONFAULTHANDLER": "1"})  # fmt: skip
+def test_what_setup_loads_or_sets_leads_neither_python_nor_us_astray(tmp_path: Path) -> None:
+    cluster = Cluster(
+        name="c",
+        executor="slurm",
+        setup=("set -euo pipefail", "export PYTHONPATH=/module PYTHONHOME=/module TOOL=1"),
+        environment={"PYTHONFAULTHANDLER": "1"},
+    )
     plan = make_plan(load_experiment(ROOT / "experiments" / "demo.yaml"), cluster)
     run = RunFolder(tmp_path / "run")
     scripts = run.snapshots / "SNAPSHOT" / "slurm"
     scripts.mkdir(parents=True)
     (scripts / "login.sh").write_text("export LOGGED_IN=1\n")
-    (scripts / "batch.sh").write_text("env\n")
+    (scripts / "batch.sh").write_text("env\nfalse | true\nfalse\necho $unset GOT_ON=1\n")
     text = sbatch_text(plan, plan.jobs[0], run, run.snapshots / "SNAPSHOT", 90)
     shown = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True).stdout
     seen = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     assert {name for name in seen if name.startswith("PYTHON")} == {"PYTHONFAULTHANDLER"}
-    assert (seen["LOGGED_IN"], seen["TOOL"]) == ("1", "1")
+    assert (seen["LOGGED_IN"], seen["TOOL"], seen["GOT_ON"]) == ("1", "1", "1")
 
 
 TELL = """

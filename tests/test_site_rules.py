@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from slurm_support import DevCluster
+from test_batch import Site
 
+from slurm import cluster_new
 from slurm.cluster import Cluster, load_cluster, parse_cluster
-from slurm.cluster_new import Site, choose_partition, read_partitions, render
+from slurm.cluster_new import choose_partition, read_partitions, render
 from slurm.container import command_prefix
 from slurm.plan import JobSpec, Plan, make_plan
 from slurm.preflight import preflight_job
@@ -158,7 +162,7 @@ def test_a_plan_that_would_compute_on_stand_in_gpus_is_refused() -> None:
 def written(config: str, partition: str = "", node: str = "Gres=gpu:4 RealMemory=512000") -> Cluster:
     config = f"ClusterName = alpha\nSelectType = select/cons_tres\n{config}"
     partition = f"PartitionName=p State=UP MaxTime=1-00:00:00 {partition}\n"
-    site = Site(config, partition, f"NodeName=n1 CPUTot=64 {node} Partitions=p\n")
+    site = cluster_new.Site(config, partition, f"NodeName=n1 CPUTot=64 {node} Partitions=p\n")
     return cluster(render(site, choose_partition(read_partitions(site), None, lambda *_: "p"), None))
 
 
@@ -220,3 +224,36 @@ def test_podman_keeps_the_cgroup_of_its_job(tmp_path: Path, user: int, cgroups: 
     alone = cluster("executor: local\ncontainer: {runtime: podman, image: x}")
     words = command_prefix(alone, gpus=False, binds=[], environment_names=[], folder="/", user=(user, user))
     assert words[4:7] == ["podman", "run", "--rm"], "nobody else's cgroup"
+
+
+# --- what the batch script makes of it
+
+
+def test_processes_meet_at_the_name_with_its_suffix(tmp_path: Path) -> None:
+    site = Site(tmp_path, nodes=("n1", "n2"), values={"meeting_suffix": "i"})
+    assert site.run('echo "$MASTER_ADDR" > "$SITE/met"').code == 0
+    assert site.read("met") == "n1i\n"
+
+
+@pytest.mark.parametrize("runtime", ["apptainer", "singularity"])
+def test_a_container_that_lost_its_files_is_no_fault_of_the_tasks(tmp_path: Path, runtime: str) -> None:
+    site = Site(tmp_path, values={"runtime": runtime})
+    site.client(runtime, "")
+    site.run("exit 135")
+    assert (site.attempt / "lost-0").read_text() == "the container lost its files\n"
+    assert site.requeues == 1
+
+
+# --- on a real Slurm
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(600)
+def test_the_development_cluster_is_good_though_its_gpus_are_not_real(
+    slurm_cluster: DevCluster, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "slurm", "preflight", "--cluster=slurm-dev", f"--output={tmp_path}"]
+    done = slurm_cluster.call(*command, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "preflight: 2 nodes good\n" in done.stdout
+    assert "stand_in_gpus" in done.stdout
