@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 from urbanvlm.errors import UserError
+from urbanvlm.generated import fill, markdown_table
 from urbanvlm.records import write_atomic
 from urbanvlm.terminal import use_plain_signs
 from urbanvlm.user import settle_user
 
 COMMANDS = {
     "questions": ("urbanvlm.dataset.questions", "a metadata file of one's own -> question files"),
+    "question-docs": ("urbanvlm.dataset.document", "rewrite the generated parts of docs/questions.md"),
     "validate": ("urbanvlm.dataset.validate", "everything that is wrong with a question file"),
     "ask": ("urbanvlm.evaluate.ask", "what a question file asks, for others to answer"),
     "score": ("urbanvlm.evaluate.command", "stored predictions -> scores, without any model"),
@@ -62,11 +64,7 @@ def _readme(options: argparse.Namespace) -> int:
 def fill_readme(text: str, root: Path) -> str:
     """The README with its generated parts made anew from the code below `root`."""
     for name, body in (("tree", tree_lines(root)), ("reference", reference_table())):
-        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-        if begin not in text or end not in text:
-            raise UserError("README.md", f"has no {begin} … {end}", "put the two lines back")
-        head, _, rest = text.partition(begin)
-        text = f"{head}{begin}\n{body}\n{end}{rest.partition(end)[2]}"
+        text = fill(text, name, body, "README.md")
     return text
 
 
@@ -74,11 +72,11 @@ def reference_table() -> str:
     """Markdown: every key of an experiment with its type, default and meaning."""
     from urbanvlm.experiment import reference
 
-    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for key, kind, default, meaning in reference():
-        cells = (f"`{key}`", kind, default and f"`{default}`" if default != "required" else "required", meaning)
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows)
+    rows = [
+        (f"`{key}`", kind, default and f"`{default}`" if default != "required" else "required", meaning)
+        for key, kind, default, meaning in reference()
+    ]
+    return markdown_table(("key", "type", "default", "meaning"), rows)
 
 
 def tree_lines(root: Path) -> str:

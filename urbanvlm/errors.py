@@ -24,8 +24,13 @@ class UserError(Exception):
 def suggest(wrong: object, known: Iterable[str]) -> str:
     """`did you mean …?`, or the list of what is known: the next step of an unknown name."""
     names = list(known)
-    close = difflib.get_close_matches(str(wrong), names, n=1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
+    close = closest(str(wrong), names)
+    return f"did you mean {close}?" if close else f"known: {', '.join(names)}"
+
+
+def closest(wrong: str, known: Iterable[str]) -> str:
+    """The known name that is most like it, if any is."""
+    return next(iter(difflib.get_close_matches(wrong, list(known), n=1)), "")
 
 
 def missing_file(path: str | os.PathLike[str], what: str = "no such file") -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from urbanvlm.dataset.prompts import load_prompts
 from urbanvlm.dataset.read import read_examples
-from urbanvlm.dataset.taxonomy import SUBTYPES
-from urbanvlm.errors import UserError, missing_file, suggest
+from urbanvlm.dataset.taxonomy import SUBTYPES, suggest_subtype
+from urbanvlm.errors import UserError, missing_file
 from urbanvlm.evaluate.asked import with_gold
 from urbanvlm.evaluate.unseen import shuffled_images
 from urbanvlm.experiment import Experiment, Scenes
@@ -76,7 +76,7 @@ def _check_scenes(scenes: Scenes, where: object) -> None:
     for key, names in (("subtypes", scenes.subtypes or ()), ("weights", scenes.weights)):
         for name in names:
             if name not in SUBTYPES:
-                raise UserError(f"{where}: data.scenes.{key}", f"unknown subtype {name!r}", suggest(name, SUBTYPES))
+                raise UserError(f"{where}: data.scenes.{key}", f"unknown subtype {name!r}", suggest_subtype(name))
 
 
 def _check_files(experiment: Experiment) -> list[str]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from urbanvlm.dataset.build import SPLITS, Wish, split_sizes, write_dataset
 from urbanvlm.dataset.metadata import OwnMetadata, read_metadata
-from urbanvlm.dataset.taxonomy import SUBTYPES
+from urbanvlm.dataset.taxonomy import SUBTYPES, suggest_subtype
 from urbanvlm.errors import UserError, suggest
 from urbanvlm.experiment import Thresholds, parse_override
 
@@ -99,7 +99,7 @@ def _prepare(folder: Path, sizes: dict[str, int]) -> None:
 def _subtypes(names: list[str] | None) -> tuple[str, ...]:
     for name in names or ():
         if name not in SUBTYPES:
-            raise UserError(f"--subtypes {name}", "unknown subtype", suggest(name, SUBTYPES))
+            raise UserError(f"--subtypes {name}", "unknown subtype", suggest_subtype(name))
     return tuple(dict.fromkeys(names or SUBTYPES))
 
 

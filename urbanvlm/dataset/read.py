@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections import Counter
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 from urbanvlm.dataset.images import stays_inside
 from urbanvlm.dataset.places import is_view, panorama_folders, place_of
 from urbanvlm.dataset.rows import Fault, RowFile, is_whole
-from urbanvlm.dataset.taxonomy import CONVERSATION, SUBTYPES, scored_name
+from urbanvlm.dataset.taxonomy import CONVERSATION, SUBTYPES, scored_name, suggest_subtype
 from urbanvlm.errors import UserError, quoted
 from urbanvlm.records import Example, own_id
 
@@ -119,7 +118,10 @@ def fault_of(row: Any) -> Fault | None:
             what = (
                 f"{key} is missing" if key not in row else f"{key} must be text that is not blank (got {quoted(value)})"
             )
-            return Fault("malformed-row", what, "mend the row or remove it" if key in OPTIONAL else "mend the row")
+            next_step = "mend the row or remove it" if key in OPTIONAL else "mend the row"
+            if key == "subtype" and key not in row:
+                next_step = f"docs/questions.md lists them, and a row that is only learnt from may be a {CONVERSATION}"
+            return Fault("malformed-row", what, next_step)
         if not is_whole(value):
             return Fault("malformed-row", f"{key} holds half of a character (got {quoted(value)})")
     return unknown_subtype(row["subtype"]) or image_outside(row["image_id"])
@@ -129,12 +131,8 @@ def unknown_subtype(subtype: str) -> Fault | None:
     name = scored_name(subtype)
     if name in SUBTYPES or subtype == CONVERSATION:
         return None
-    close = difflib.get_close_matches(name, SUBTYPES, n=1, cutoff=0.5)
-    return Fault(
-        "unknown-subtype",
-        f"unknown subtype {quoted(subtype)}",
-        f"did you mean {close[0]}?" if close else "mend the row",
-    )
+    next_step = f"{suggest_subtype(subtype)}; a row that is only learnt from may be a {CONVERSATION}"
+    return Fault("unknown-subtype", f"unknown subtype {quoted(subtype)}", next_step)
 
 
 def image_outside(image_id: str) -> Fault | None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from urbanvlm.errors import closest
+
 AnswerKind = Literal["yes_no", "integer", "share", "number", "class", "depth_label", "side_label"]
 NUMERIC_KINDS: frozenset[AnswerKind] = frozenset({"integer", "share", "number"})
 ScoreKind = Literal["f1_yes", "f1_macro", "mae"]
@@ -130,3 +132,13 @@ CONVERSATION = "conversation"
 def scored_name(subtype: str) -> str:
     """The subtype that scores a row: a paraphrase scores as what it rephrases."""
     return subtype.removeprefix("paraphrase.from_")
+
+
+def suggest_subtype(wrong: str) -> str:
+    """The next step of an unknown subtype: what is close to it, and where all are explained."""
+    name = scored_name(wrong)
+    of_metric = [subtype.name for subtype in SUBTYPES.values() if subtype.metric == name]
+    if of_metric:
+        return f"that is a metric, of the subtypes {', '.join(of_metric)}; docs/questions.md explains all"
+    close = closest(name, SUBTYPES)
+    return f"did you mean {close}? docs/questions.md explains all" if close else "docs/questions.md explains all"
