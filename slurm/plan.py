@@ -1,4 +1,4 @@
-"""(Experiment, Cluster) -> Plan: which jobs a run needs, in which order, with what. Pure."""
+"""(Experiment, Cluster) -> Plan: which jobs a run needs, in which order, with what. All but pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from slurm.cluster import Cluster, check_fits
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
+from urbanvlm.models.adapters import chain_of
 from urbanvlm.models.registry import TINY_PRESETS
 from urbanvlm.stages import Stage, needs_of, stages_of, writes_of
 
@@ -111,11 +112,12 @@ def _local_job(experiment: Experiment, stage: Stage) -> JobSpec:
 
 
 def _reads(experiment: Experiment) -> tuple[str, ...]:
-    """The name of a checkpoint may be the hub's and no folder at all."""
+    """With what adapters among them stand on; the name of a checkpoint may be the hub's and no folder at all."""
     data = experiment.data
     images = data.images if data.images is not None and not data.images.startswith("package:") else None
     files = (data.train_file, data.val_file, data.test_file, images, experiment.evaluate.prompts)
-    checkpoints = (model.checkpoint for model in experiment.models if model.checkpoint not in TINY_PRESETS)
+    models = (model for model in experiment.models if model.checkpoint not in TINY_PRESETS)
+    checkpoints = (name for model in models for name, _ in chain_of(model.checkpoint, model.revision))
     return tuple(dict.fromkeys(name for name in (*files, *checkpoints) if name is not None))
 
 

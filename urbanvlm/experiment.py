@@ -170,7 +170,9 @@ class Model(Part):
 
     family: str = Field(description="blip2 | instructblip | llava")
     checkpoint: str = Field(
-        "tiny", description="name on the Hugging Face hub, a folder, or a tiny preset (random weights): `tiny`, …"
+        "tiny",
+        description="name on the Hugging Face hub, a folder (a whole model, or LoRA adapters that name their base), or "
+        "a tiny preset (random weights): `tiny`, …",
     )
     revision: str | None = Field(None, description="commit of the hub's repository, for a result that can be repeated")
     label: str = Field("", description="the model's name in folders and tables; the family if not given")

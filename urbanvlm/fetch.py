@@ -23,6 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from urbanvlm.errors import UserError
+from urbanvlm.models.adapters import chain_of
 from urbanvlm.models.hub import INDEX, SHARDS, SINGLE, cache_folder, patterns, snapshot_of
 from urbanvlm.models.registry import FAMILIES, is_hub_name
 from urbanvlm.records import write_atomic
@@ -69,7 +70,7 @@ def fetch(options: argparse.Namespace) -> int:
 
 def _named_in(experiment: Path) -> list[tuple[str, str | None]]:
     points = load_sweep(experiment).points
-    models = dict.fromkeys((m.checkpoint, m.revision) for point in points for m in point.experiment.models)
+    models = dict.fromkeys(chain_of(m.checkpoint, m.revision)[-1] for point in points for m in point.experiment.models)
     return [(name, revision) for name, revision in models if is_hub_name(name)]
 
 

@@ -14,6 +14,7 @@ from urbanvlm.errors import UserError, missing_file
 from urbanvlm.evaluate.asked import with_gold
 from urbanvlm.evaluate.unseen import shuffled_images
 from urbanvlm.experiment import Experiment, Scenes
+from urbanvlm.models.adapters import chain_of
 from urbanvlm.models.registry import check_folder, check_model, is_hub_name
 from urbanvlm.run_folder import resolve_folder
 
@@ -50,21 +51,22 @@ def check_fetched(experiment: Experiment, where: object, job_variables: Mapping[
 
     cache = cache_folder({**os.environ, **job_variables})
     for index, model in enumerate(experiment.models):
-        if not is_hub_name(model.checkpoint):
+        name, revision = chain_of(model.checkpoint, model.revision)[-1]
+        if not is_hub_name(name):
             continue
-        folder = snapshot_of(model.checkpoint, model.revision, cache)
+        folder = snapshot_of(name, revision, cache)
         if folder is None:
-            at = f" at {model.revision}" if model.revision is not None else ""
+            at = f" at {revision}" if revision is not None else ""
             words = [f"{name}={value}" for name, value in job_variables.items() if name in CACHE_VARIABLES]
-            words += ["make", "fetch", f"MODEL={model.checkpoint}"]
-            words += [f"REVISION={model.revision}"] if model.revision is not None else []
+            words += ["make", "fetch", f"MODEL={name}"]
+            words += [f"REVISION={revision}"] if revision is not None else []
             raise UserError(
                 f"{where}: models.{index}",
-                f"checkpoint {model.checkpoint!r}{at} is not, or not all of it, in {cache}, and jobs download nothing",
+                f"checkpoint {name!r}{at} is not, or not all of it, in {cache}, and jobs download nothing",
                 f"on a machine with a network: {shlex.join(words)}",
             )
         try:
-            check_folder(folder, model)
+            check_folder(folder, model.model_copy(update={"checkpoint": name}))
         except UserError as error:
             raise UserError(f"{where}: models.{index}", str(error)) from None
 

@@ -18,6 +18,7 @@ from urbanvlm.dataset.prompts import SHIPPED
 from urbanvlm.dataset.read import read_examples
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
+from urbanvlm.models.adapters import chain_of
 from urbanvlm.models.registry import TINY_PRESETS
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder, fingerprint, resolve_folder
@@ -140,7 +141,8 @@ def _named(experiment: Experiment, noted: Inputs) -> Mapping[str, Path]:
     found[prompts or THE_SHIPPED] = Path(prompts) if prompts else SHIPPED
     if data.images is not None:
         found[data.images] = resolve_folder(data.images)
-    checkpoints = {model.checkpoint for model in experiment.models} - TINY_PRESETS
+    models = [model for model in experiment.models if model.checkpoint not in TINY_PRESETS]
+    checkpoints = {name for model in models for name, _ in chain_of(model.checkpoint, model.revision)}
     return found | {name: Path(name) for name in sorted(checkpoints) if Path(name).is_dir() or name in noted}
 
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
@@ -22,6 +23,7 @@ from transformers import (
 
 from urbanvlm.errors import UserError
 from urbanvlm.models import encoding
+from urbanvlm.models.adapters import Named, chain_of
 from urbanvlm.models.encoding import Row
 from urbanvlm.models.registry import FAMILIES, TINY_PRESETS, check_model_type, check_precision
 from urbanvlm.models.tiny import seeded
@@ -59,7 +61,8 @@ class ModelFamily(Protocol):
         seed: int = 0,
         weights: bool = True,
     ) -> LoadedModel:
-        """A tiny preset from random weights, or a folder or hub name. Leaves the global random state alone.
+        """A tiny preset from random weights, or a folder or hub name; adapters with the checkpoint that they stand on.
+        Leaves the global random state alone.
 
         Without `weights` a checkpoint's are not read: enough for `check_lengths`, and for nothing else.
         Raises UserError where the checkpoint cannot be had, is of another family, or cannot run in that precision.
@@ -152,6 +155,10 @@ class ImageTextFamily(ABC):
     ) -> LoadedModel:
         if precision not in DTYPES:
             raise UserError(f"precision {precision!r}", "unknown", f"known: {', '.join(DTYPES)}")
+        *adapters, (whole, whole_revision) = chain_of(checkpoint, revision)
+        if adapters:
+            loaded = self.load(whole, revision=whole_revision, precision=precision, seed=seed, weights=weights)
+            return _with_adapters(replace(loaded, model_id=checkpoint), adapters if weights else [])
         with seeded(seed):
             if checkpoint in TINY_PRESETS:
                 model, processor = self._load_tiny(checkpoint, precision)
@@ -308,9 +315,9 @@ class ImageTextFamily(ABC):
         language = unwrap(model).get_submodule(self.language_path)
         head = language.get_output_embeddings() if hasattr(language, "get_output_embeddings") else None
         layers = {
-            name.rpartition(".")[2]
+            name.removesuffix(".base_layer").rpartition(".")[2]  # the layer itself, where it has adapters already
             for name, module in language.named_modules()
-            if isinstance(module, nn.Linear) and module is not head
+            if isinstance(module, nn.Linear) and module is not head and ".lora_" not in name
         }
         return rf"{re.escape(self.language_path)}\..*\.({'|'.join(sorted(layers))})"
 
@@ -387,6 +394,17 @@ def _replace_generation_config(loaded: LoadedModel) -> None:
     for module in loaded.model.modules():
         if isinstance(module, PreTrainedModel) and module.can_generate():
             module.generation_config = settings
+
+
+def _with_adapters(loaded: LoadedModel, adapters: Sequence[Named]) -> LoadedModel:
+    """Those that stand on the model itself are the last."""
+    if adapters:
+        # PEFT takes seconds to import.
+        from urbanvlm.models.lora import load_lora
+
+        for folder, _ in reversed(adapters):
+            loaded = load_lora(loaded, Path(folder))
+    return loaded
 
 
 @contextmanager

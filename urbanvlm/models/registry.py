@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, cast
 
 from urbanvlm.errors import UserError, suggest
 from urbanvlm.experiment import Model
+from urbanvlm.models.adapters import adapter_shapes, chain_of, check_fit, is_adapters
 from urbanvlm.models.folder import check_files, check_parts, config_of
+from urbanvlm.models.weights import weights_of
 
 if TYPE_CHECKING:
     from urbanvlm.models.family import ModelFamily
@@ -78,6 +80,8 @@ def check_model(model: Model, *, weights: bool = True) -> str | None:
         check_precision(presets[checkpoint], model.precision, checkpoint)
         return None
     if Path(checkpoint).is_dir():
+        if is_adapters(Path(checkpoint)):
+            return _check_adapters(model, weights=weights)
         check_folder(Path(checkpoint), model, weights=weights)
         return None
     if Path(checkpoint).is_file():
@@ -102,6 +106,23 @@ def check_folder(folder: Path, model: Model, *, weights: bool = True) -> None:
     check_precision(config["text_config"].get("model_type"), model.precision, model.checkpoint)
     if weights:
         check_files(folder, config, where)
+
+
+def _check_adapters(model: Model, *, weights: bool) -> str | None:
+    """The same for a folder of adapters: of them, and of the checkpoint that they stand on."""
+    *adapters, (name, revision) = chain_of(model.checkpoint, model.revision)
+    if name in TINY_PRESETS:
+        what = f"stands on {name}, whose weights are made at random"
+        raise UserError(f"checkpoint {model.checkpoint!r}", what, "name a folder of a whole model")
+    try:
+        remark = check_model(model.model_copy(update={"checkpoint": name, "revision": revision}), weights=weights)
+    except UserError as error:
+        raise UserError(f"checkpoint {model.checkpoint!r}", f"stands on another one, {error}") from None
+    if weights:
+        below = weights_of(Path(name), f"checkpoint {name!r}") if Path(name).is_dir() else {}
+        for folder, _ in adapters:
+            check_fit(Path(folder), adapter_shapes(Path(folder)), below)
+    return remark
 
 
 def is_hub_name(checkpoint: str) -> bool:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from urbanvlm.experiment import Model, Train
+from urbanvlm.models.adapters import is_adapters
 from urbanvlm.models.family import LoadedModel
 from urbanvlm.models.registry import TINY_PRESETS, get_family
 from urbanvlm.permissions import open_to_whom_the_umask_allows
@@ -27,7 +28,10 @@ from urbanvlm.train.engine import whole_weights
 
 
 def trainable_model(model: Model, train: Train, seed: int) -> LoadedModel:
-    """The model as training begins: loaded, adapters added, what is to stay frozen. Equal in every process."""
+    """The model as training begins: loaded, adapters added, what is to stay frozen. Equal in every process.
+
+    Adapters of the checkpoint stay beside new ones; where all weights are trained, they are merged into these.
+    """
     loaded = get_family(model.family).load(
         model.checkpoint, revision=model.revision, precision=model.precision, seed=seed
     )
@@ -37,6 +41,11 @@ def trainable_model(model: Model, train: Train, seed: int) -> LoadedModel:
 
         seed_everything(seed, "adapters")
         return add_lora(loaded, train.lora)
+    if hasattr(loaded.model, "peft_config"):
+        from urbanvlm.models.lora import merge_lora
+
+        loaded = merge_lora(loaded)
+        loaded.model.requires_grad_(True)
     if train.freeze_vision:
         for parameter in loaded.family.vision_parameters(loaded.model):
             parameter.requires_grad_(False)
@@ -108,12 +117,12 @@ def export(model: Model, train: Train, seed: int, weights: Path, folder: Path) -
 def load_export(model: Model, folder: Path) -> LoadedModel:
     """The fine-tuned model of an export: the folder alone or, where it holds adapters, its checkpoint under them."""
     family = get_family(model.family)
-    if not (folder / "adapter_config.json").is_file():
+    if not is_adapters(folder):
         return family.load(str(folder), precision=model.precision)
-    from peft import PeftModel
+    from urbanvlm.models.lora import NEWEST, load_lora
 
     loaded = family.load(model.checkpoint, revision=model.revision, precision=model.precision)
-    return loaded.with_model(PeftModel.from_pretrained(loaded.model, folder, autocast_adapter_dtype=False).eval())
+    return load_lora(loaded, folder, NEWEST)
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -158,10 +167,14 @@ def _write(loaded: LoadedModel, model: Model, folder: Path) -> None:
     folder.mkdir(parents=True)
     network: Any = loaded.model
     if hasattr(network, "peft_config"):
-        settings = network.peft_config["default"]
+        from urbanvlm.models.lora import NEWEST
+
+        settings = network.peft_config[NEWEST]
         base = Path(model.checkpoint)
         settings.base_model_name_or_path = str(base.absolute()) if base.exists() else model.checkpoint
         settings.revision = model.revision
-    network.save_pretrained(folder)
+        network.save_pretrained(folder, selected_adapters=[NEWEST], save_embedding_layers=False)
+    else:
+        network.save_pretrained(folder)
     loaded.processor.save_pretrained(folder)
     open_to_whom_the_umask_allows(folder)
