@@ -19,7 +19,7 @@ from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.runtime.launchers import forget_others, torchrun_ranks
 from urbanvlm.runtime.preemption import STOPPED_EXIT_CODE, Stopped, StopSignal
-from urbanvlm.stages import Process, Stage, progress_of, run_stage, stages_of
+from urbanvlm.stages import Process, Stage, progress_of, results_of, run_stage, stages_of
 from urbanvlm.starts import FRUITLESS_REQUESTS, FRUITLESS_STARTS, is_stalled, record_start
 from urbanvlm.terminal import use_plain_signs
 from urbanvlm.user import settle_user
@@ -89,6 +89,8 @@ def _do(run: RunFolder, stage: Stage, process: Process, stop: StopSignal, attemp
         _check_moving(run, stage, process, job_id, before, FRUITLESS_STARTS)
     try:
         run_stage(run, stage, process, stop)
+        if leads:
+            print(f"{stage.name} is done: {', '.join(map(str, _written(run, stage, process)))}", flush=True)
     except Stopped as stopped:
         if job_id and leads:
             after = progress_of(run, run.experiment, stage, process)
@@ -98,6 +100,14 @@ def _do(run: RunFolder, stage: Stage, process: Process, stop: StopSignal, attemp
         elif attempt is not None:
             _await_leader(attempt)
         raise
+
+
+def _written(run: RunFolder, stage: Stage, process: Process) -> tuple[Path, ...]:
+    """What this process has left behind, for who reads its log."""
+    results = results_of(run, run.experiment, stage)
+    if stage.kind == "evaluate":
+        return results[process.rank :: process.world_size]
+    return (*results, run.page) if stage.kind == "report" else results
 
 
 def _await_leader(attempt: Path) -> None:

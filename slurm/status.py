@@ -174,6 +174,11 @@ class RunStatus:
         return min((job.state for job in self.current), key=URGENCY.index, default="finished")
 
     @property
+    def report(self) -> Path | None:
+        """Of a finished run, for a browser."""
+        return self.run.page if self.state == "finished" and self.run.page.is_file() else None
+
+    @property
     def current(self) -> tuple[JobStatus, ...]:
         """The jobs to look at: those at work, waiting in their own right, or ended without a result."""
         unfinished = tuple(job for job in self.jobs if job.state != "finished")

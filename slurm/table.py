@@ -12,6 +12,7 @@ from rich.table import Table
 from slurm.live import duration_words, progress_words
 from slurm.queue import time_words
 from slurm.status import JobStatus, RunStatus
+from urbanvlm.runs import short
 
 COLOURS = {
     "finished": "green",
@@ -49,8 +50,10 @@ def runs_table(statuses: Sequence[RunStatus], width: int) -> Table:
 
 def _rows(status: RunStatus) -> list[tuple[str, str, str]]:
     """(state, job, progress) of each job to look at; one row without a job where there is none."""
-    if status.problem or not status.current:
-        return [(status.state, "", f"[red]{escape(status.problem)}[/]" if status.problem else "")]
+    if status.problem:
+        return [(status.state, "", f"[red]{escape(status.problem)}[/]")]
+    if not status.current:
+        return [(status.state, "", escape(short(status.report)) if status.report else "")]
     return [(job.state, escape(job.stage), _cell(job)) for job in status.current]
 
 
@@ -81,6 +84,7 @@ def as_json(statuses: Sequence[RunStatus], problem: str) -> dict[str, Any]:
                 "problem": status.problem,
                 "changed": status.changed,
                 "stages_done": status.done,
+                "report": str(status.report) if status.report else None,
                 "jobs": [asdict(job) for job in status.jobs],
             }
             for status in statuses

@@ -72,6 +72,8 @@ def _status(options: argparse.Namespace, console: Console) -> int:
     elif options.run and len(runs) == 1 and not statuses[0].problem:
         console.print(f"[bold]{escape(runs[0].id)}[/] in {escape(short(runs[0].path))}", soft_wrap=True)
         console.print(jobs_table(statuses[0], console.width))
+        if (report := statuses[0].report) is not None:
+            console.print(f"report: {short(report)}", markup=False, soft_wrap=True)
     else:
         console.print(runs_table(statuses, console.width))
     changed = [status.changed for status in statuses if status.changed]

@@ -269,6 +269,27 @@ def test_the_page_fits_the_screen(run: RunFolder, compared: Path, opened: Open, 
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [320, 390, 500, 1280])
+def test_a_table_that_goes_on_says_so_and_keeps_the_last_scores_in_sight(
+    run: RunFolder, opened: Open, width: int
+) -> None:
+    visit = opened(run.page, width=width)
+    table = visit.page.locator("#scores .scroll").first
+    hint = visit.page.locator("#scores .more").first
+    if width == 1280:
+        expect(table).not_to_have_class(re.compile("scrolls"))
+        expect(hint).to_be_hidden()
+        return
+    expect(table).to_have_class(re.compile("scrolls"))
+    expect(hint).to_be_visible()
+    head, first = (table.locator(f"thead th:{end}-child").bounding_box() for end in ("last", "first"))
+    assert head and first
+    assert table.locator("thead th").last.inner_text().split() == ["llava", "after"]
+    assert head["x"] + head["width"] <= width and first["x"] + first["width"] <= head["x"]
+    values = table.locator("tbody tr:not(.group) > :last-child")
+    assert all((box := cell.bounding_box()) and box["x"] + box["width"] <= width for cell in values.all())
+
+
 def test_without_its_script_everything_but_the_gallery_is_there(run: RunFolder, opened: Open) -> None:
     visit = opened(run.page, script=False)
     assert "needs JavaScript" in visit.text("#gallery-count")

@@ -361,13 +361,17 @@ class Experiment(Part):
         return self.model_copy(update={"data": self.data.model_copy(update={"allow": allow})})
 
     @property
-    def run_id(self) -> str:
-        """`<name>-<hash8 of all of the resolved experiment that decides what is computed>`."""
-        identity = self.model_dump(
+    def identity(self) -> dict[str, Any]:
+        """All of the resolved experiment that decides what is computed, its name included."""
+        return self.model_dump(
             mode="json",
             exclude={"resources": True, "output": True, "question": True, "train": NO_EFFECT, "data": {"allow"}},
         )
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def run_id(self) -> str:
+        """`<name>-<hash8 of its identity>`."""
+        digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
         return f"{self.name}-{digest[:8]}"
 
     def to_yaml(self) -> str:

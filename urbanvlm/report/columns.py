@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from urbanvlm.dataset.taxonomy import METRICS
 from urbanvlm.records import Score
 from urbanvlm.report.grid import PHASES, ScoreGrid, is_cell, of_the_tables
+from urbanvlm.report.labels import RUN
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.sweep import SEED, RecordedPoint
 
@@ -30,7 +31,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        return "-".join(self.point.labels.values())
+        return self.point.labels.get(RUN) or "-".join(self.point.labels.values())
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -43,10 +43,11 @@ from urbanvlm.report.document import (
 from urbanvlm.report.gains import gain_words
 from urbanvlm.report.grid import ScoreGrid, beats_blind, of_the_tables
 from urbanvlm.report.html import render_page
+from urbanvlm.report.labels import RUN, labels_of
 from urbanvlm.report.making import commits, versions
 from urbanvlm.report.markdown import figures_of, render_markdown, shorten
 from urbanvlm.report.pairs import pairs_section
-from urbanvlm.report.scores import flaws, score_cell
+from urbanvlm.report.scores import BLIND_FROM_TEST, NO_INTERVAL, flaws, score_cell
 from urbanvlm.report.spreadsheet import FIELDS, csv_rows, csv_text, latex_table
 from urbanvlm.report.tables import PARTIAL_REASON, PARTIAL_STAMP, fixed, is_partial, metric_label
 from urbanvlm.run_folder import RunFolder, is_complete, mark_complete, marker_of
@@ -81,7 +82,8 @@ def compare_runs(runs: Sequence[RunFolder], out: Path | None = None) -> tuple[Sw
         raise UserError(f"run {Path(twice).name}", "is named twice", "name each run once")
     digest = hashlib.sha256(json.dumps(sorted(run.id for run in runs)).encode()).hexdigest()[:8]
     folder = SweepFolder((out or runs[0].path.parent / f"compare-{digest}").absolute())
-    points = tuple(RecordedPoint(run.id, {"run": run.id}, {}) for run in runs)
+    pairs = zip(runs, labels_of(runs), strict=True)
+    points = tuple(RecordedPoint(run.id, labels, {}) for run, labels in pairs)
     record = SweepRecord(f"{len(runs)} runs", "", points)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -181,8 +183,7 @@ def _opening(record: SweepRecord, results: Sequence[Result]) -> tuple[Block, ...
 
 
 def _runs_section(folder: SweepFolder, record: SweepRecord, results: Sequence[Result], note: Line) -> Section:
-    # Of runs that were only named, the one label is the run itself.
-    axes = [axis for axis in record.points[0].labels if axis != "run"]
+    axes = [axis for axis in record.points[0].labels if axis != RUN]
     rows: list[list[Inline | Cell]] = []
     for result in results:
         row: list[Inline | Cell] = [result.point.labels[axis] for axis in axes]
@@ -204,7 +205,7 @@ def _runs_section(folder: SweepFolder, record: SweepRecord, results: Sequence[Re
 
 
 _INTERVALS = Paragraph.of(
-    "Under a score stands its 95 % interval, from a bootstrap over places. A score in ",
+    f"Under a score stands its 95 % interval, from a bootstrap over places. {NO_INTERVAL} A score in ",
     Strong("bold"),
     " with ✓ beats the blind baseline: the whole interval lies on its better side.",
 )
@@ -235,6 +236,7 @@ def _scores_sections(columns: Sequence[Column], averaged: Sequence[Column]) -> l
     blocks: list[Block] = [
         overview_table(shown),
         _READING,
+        *_blind_words(shown),
         _MEANS if averaged else _INTERVALS,
         Figure(
             "comparison",
@@ -254,6 +256,15 @@ def _scores_sections(columns: Sequence[Column], averaged: Sequence[Column]) -> l
     if averaged:
         blocks.append(Fold("Single runs", (_INTERVALS, details_table(columns))))
     return [Section("Scores", tuple(blocks))]
+
+
+def _blind_words(columns: Sequence[Column]) -> list[Block]:
+    runs = {result.run.id: result.run for column in columns for result, _ in column.members}
+    without = [id_ for id_, run in runs.items() if not run.has_split("train")]
+    if not without:
+        return []
+    of_some = [f"Of {', '.join(without)}: "] if len(without) < len(runs) else []
+    return [Paragraph.of(Emphasis("blind"), ": ", *of_some, BLIND_FROM_TEST)]
 
 
 def overview_table(columns: Sequence[Column]) -> Table:

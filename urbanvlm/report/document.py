@@ -90,6 +90,8 @@ class Table:
     right: frozenset[int] = frozenset()
     """columns of numbers"""
     compact: bool = False
+    ends_in_sight: bool = False
+    """does the last column stay in sight on a screen that is too narrow for all?"""
 
     @classmethod
     def of(
@@ -99,8 +101,9 @@ class Table:
         right: Sequence[int] | range = (),
         *,
         compact: bool = False,
+        ends_in_sight: bool = False,
     ) -> Table:
-        return cls.grouped(header, [("", rows)], right, compact=compact)
+        return cls.grouped(header, [("", rows)], right, compact=compact, ends_in_sight=ends_in_sight)
 
     @classmethod
     def grouped(
@@ -110,12 +113,14 @@ class Table:
         right: Sequence[int] | range = (),
         *,
         compact: bool = False,
+        ends_in_sight: bool = False,
     ) -> Table:
         return cls(
             tuple(_cell(one) for one in header),
             tuple((heading, tuple(tuple(_cell(one) for one in row) for row in rows)) for heading, rows in groups),
             frozenset(right),
             compact,
+            ends_in_sight,
         )
 
 

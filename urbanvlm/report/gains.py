@@ -93,8 +93,9 @@ def gains_section(facts: RunFacts) -> Section | None:
         "fine-tuning helped. Under it stands its 95 % interval: that of the difference on the same rows, divided by "
         "the score before. In ",
         Strong("bold"),
-        " stands a gain or a loss that is larger than chance: its interval leaves out 0. There is none where the score "
-        "before is 0.",
+        " stands a gain or a loss that is larger than chance: its interval leaves out 0. There is no gain where the "
+        "score before is 0, and no interval where fewer than two places bear on the scores. +0.0 % is no change, or "
+        "one of less than a twentieth of a percent.",
     )
     keys = grid.asked + grid.beside
     figure = Figure(

@@ -188,11 +188,12 @@ def _inline(part: Inline) -> str:
 
 
 def _table(table: Table) -> str:
-    kind = "compact" if table.compact else "wide"
+    kind = ("compact" if table.compact else "wide") + (" ends" if table.ends_in_sight else "")
     head = "".join(_cell("th", cell, column in table.right) for column, cell in enumerate(table.header))
     bodies = "".join(_rows(heading, rows, table) for heading, rows in table.groups)
-    # A box of its own to scroll in: the page itself never gets wider than the screen.
+    # A box of its own to scroll in: the page itself never gets wider than the screen. The script says when it goes on.
     return (
+        f'<p class="more" hidden>The table goes on to the side: swipe or scroll it.</p>\n'
         f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{head}</tr></thead>{bodies}</table></div>\n'
     )
 

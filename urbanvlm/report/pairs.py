@@ -92,7 +92,8 @@ def pairs_section(columns: Sequence[Column]) -> Section:
 
 _WORDS: Line = (
     "The answers after the last phase, compared row by row on the questions that both were asked; intervals and p come "
-    "from one bootstrap over places. A difference is called ",
+    "from one bootstrap over places, and there are none where fewer than two places bear on the scores. A difference "
+    "is called ",
     Strong("larger than chance"),
     " if its p stays below 5 % with as many metrics tried (Holm's procedure, within each pair of runs).",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ FAINT = "#b6bcc6"
 # Okabe and Ito's palette, told apart by people with any colour vision: https://jfly.uni-koeln.de/color/
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DPI = 150
+_LABEL = 28
+"""characters of a line of a run's label beside its bars"""
 
 _STYLE: Mapping[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -169,7 +172,7 @@ def _draw_metrics(grid: ScoreGrid, keys: Sequence[str], *, columns: int, interva
             panel.set_xlim(0, None if worse else 1.02)
             panel.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
             panel.set_ylim(len(grid.models) - 0.5, -0.5)
-            panel.set_yticks(range(len(grid.models)), grid.models)
+            panel.set_yticks(range(len(grid.models)), [textwrap.fill(model, _LABEL) for model in grid.models])
             panel.grid(visible=False, axis="y")
             panel.spines["left"].set_visible(False)
         _legend(figure, grid, interval)

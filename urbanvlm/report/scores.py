@@ -28,12 +28,13 @@ from urbanvlm.report.facts import RunFacts
 from urbanvlm.report.grid import ScoreGrid, beats_blind, lower_is_better, of_the_tables
 from urbanvlm.report.tables import fixed, metric_label
 
+NO_INTERVAL = "None stands where fewer than two places have rows that the score depends on."
 READING = Bullets.of(
     "Metrics are F1, from 0 to 1, higher is better: of the answer yes for yes/no questions, the mean over the classes "
     "(macro) where the answer is a class.",
     (Strong("MAE ↓"), " marks a mean absolute error: lower is better."),
     "Under each value stands its 95 % interval, from a bootstrap over places: pictures of one place are not "
-    "independent.",
+    f"independent. {NO_INTERVAL}",
     (
         Strong("blind"),
         " is the blind baseline: it gives every question its subtype's most frequent answer without looking. In ",
@@ -45,6 +46,10 @@ READING = Bullets.of(
 )
 
 
+BLIND_FROM_TEST = (
+    "there is no training split to learn that answer from, so it is the most frequent one of the very rows that are "
+    "scored, which makes the baseline as strong as it can be."
+)
 UNREAD_WORDS = {
     "strict": "An answer that could not be read, or is missing, counts as wrong, and in an MAE as the largest error "
     "that an answer from 0 to the largest gold answer can make. No answer counts more than that: a number that is "
@@ -61,7 +66,8 @@ def scores_section(facts: RunFacts) -> Section:
     if grid.never_asked:
         names = ", ".join(f"{METRICS[key].group} {METRICS[key].name}" for key in grid.never_asked)
         blocks.append(Paragraph.of(f"Not asked in this experiment: {names}."))
-    blocks.append(Bullets((*READING.items, (UNREAD_WORDS[facts.profile.name],))))
+    blind: tuple[Line, ...] = () if facts.run.has_split("train") else ((Strong("blind"), ": ", BLIND_FROM_TEST),)
+    blocks.append(Bullets((*READING.items, *blind, (UNREAD_WORDS[facts.profile.name],))))
     blocks += _figures(grid)
     if any(score.average == "weighted" for score in facts.scores):
         weighted = ScoreGrid.of(facts.scores, weighted=True)
@@ -114,7 +120,7 @@ def scores_table(grid: ScoreGrid, *, summary: bool = True) -> Table:
             far = [percent(grid.out_of_range_share(model, phase)) for model, phase in columns]
             lines.append(["out of range", "", "", *far])
         groups.append(("in all", lines))
-    return Table.grouped(header, groups, range(1, len(header)))
+    return Table.grouped(header, groups, range(1, len(header)), ends_in_sight=len(grid.phases) > 1)
 
 
 def score_cell(score: Score | None) -> Cell:
@@ -172,4 +178,4 @@ def level_table(scores: Sequence[Score], level: str, grid: ScoreGrid) -> Table |
         label = f"{name} (MAE ↓)" if one.lower_is_better else name
         rows.append([label, str(one.asked), blind, *map(score_cell, scores_here)])
     header: list[Inline | Cell] = [level, "rows", "blind", *(Cell.of(model, phase) for model, phase in columns)]
-    return Table.of(header, rows, range(1, len(header)))
+    return Table.of(header, rows, range(1, len(header)), ends_in_sight=len(grid.phases) > 1)

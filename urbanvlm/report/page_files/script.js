@@ -51,6 +51,21 @@ function setUpNavigation() {
   for (const id of links.keys()) watcher.observe(document.getElementById(id));
 }
 
+// ---- tables wider than the screen ----
+
+function setUpTables() {
+  const look = (box) => {
+    const wider = box.scrollWidth > box.clientWidth + 1;
+    box.classList.toggle("scrolls", wider);
+    box.previousElementSibling.hidden = !wider;
+  };
+  // Also when a panel or a fold shows what had no width before.
+  const watcher = new ResizeObserver((entries) => {
+    requestAnimationFrame(() => entries.forEach((entry) => look(entry.target)));
+  });
+  for (const box of document.querySelectorAll(".scroll")) watcher.observe(box);
+}
+
 // ---- one of several panels ----
 
 function setUpPanels() {
@@ -174,5 +189,6 @@ function setUpGallery() {
 
 setUpTheme();
 setUpNavigation();
+setUpTables();
 setUpPanels();
 setUpGallery();
