@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from urbanvlm.errors import UserError
@@ -90,7 +91,9 @@ def _do(run: RunFolder, stage: Stage, process: Process, stop: StopSignal, attemp
     try:
         run_stage(run, stage, process, stop)
         if leads:
-            print(f"{stage.name} is done: {', '.join(map(str, _written(run, stage, process)))}", flush=True)
+            # The work is done, whether the log takes its word or not.
+            with suppress(OSError, UnicodeError):
+                print(f"{stage.name} is done: {', '.join(map(str, _written(run, stage, process)))}", flush=True)
     except Stopped as stopped:
         if job_id and leads:
             after = progress_of(run, run.experiment, stage, process)

@@ -161,7 +161,7 @@ def judge_files(predictions: Sequence[Path], data: Path, profile: Profile) -> Ju
     asked = Answered(data, judgement.question)
     for file in predictions:
         for number, row in read_predictions(file):
-            if "dataset" in row and row["dataset"] not in (fingerprint.value, asked.former.fingerprint):
+            if "dataset" in row and row["dataset"] != fingerprint.value and row["dataset"] != asked.former.fingerprint:
                 raise UserError(
                     where(file, number),
                     f"answers another dataset than {data} (fingerprint {row['dataset']!r}, not {fingerprint.value!r})",
