@@ -18,6 +18,7 @@ from slurm.cluster import load_cluster
 from slurm.image import settle
 from slurm.plan import Plan, make_plan
 from slurm.verbs import add_verbs
+from urbanvlm.disk import mistake_of
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
 from urbanvlm.inputs import check_fetched, check_inputs
@@ -53,6 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if (mistake := mistake_of(error)) is None:
+            raise
+        if error.filename is None:
+            # It may have been stdout, which Python flushes once more when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(mistake, file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

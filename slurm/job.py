@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from urbanvlm.disk import mistake_of
 from urbanvlm.errors import UserError
 from urbanvlm.lock import birth_of, process_alive
 from urbanvlm.locks import IMAGE_VARIABLE, check_image
@@ -27,6 +29,7 @@ from urbanvlm.user import settle_user
 
 CAUSE_SECONDS = 5.0
 LEADER_SECONDS = 20.0
+ROOM_BYTES = 4096
 SUBMITTER = "URBANVLM_SUBMITTER"
 """`<pid>:<birth>` of a submitter that stays: local jobs end with it."""
 CLIENT = "URBANVLM_CLIENT"
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     process = Process()
     try:
         process = _process(run, options.shard)
+        _keep_room(attempt, process.rank)
         check_image()
         _do(run, _stage(run, options.stage), process, stop, attempt)
     except Stopped as stopped:
@@ -70,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trace = traceback.format_exc()
         if "URBANVLM_JOB" in os.environ and _lost_container():
             _tell(attempt, f"lost-{process.rank}", trace)
+        elif (mistake := mistake_of(error, run.path, *_scratch())) is not None:
+            _tell(attempt, f"error-{process.rank}", f"{mistake}\n")
+            return 2
         elif process.world_size > 1 and options.shard is None and "URBANVLM_JOB" in os.environ and _lost_peer(error):
             _await_cause(stop)
             _tell(attempt, f"lost-{process.rank}", trace)
@@ -77,6 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The other ranks may wait for this one in a collective: the launcher ends them when it sees this.
             _tell(attempt, f"crash-{process.rank}", trace)
         return 1
+    finally:
+        if attempt is not None:
+            with suppress(OSError):
+                _room(attempt, process.rank).unlink(missing_ok=True)
     return 0
 
 
@@ -154,9 +165,37 @@ def _process(run: RunFolder, shard: int | None) -> Process:
 
 def _tell(attempt: Path | None, name: str, text: str) -> None:
     """To whoever reads the log, and in the attempt's folder to whoever waits for the job."""
-    print(text, file=sys.stderr, end="")
-    if attempt is not None:
+    with suppress(OSError):
+        print(text, file=sys.stderr, end="", flush=True)
+    if attempt is None:
+        return
+    try:
         write_atomic(attempt / name, text)
+    except OSError:
+        # The disk is full: the room that was kept takes the end of it, and needs no more to be given its name.
+        room = _room(attempt, int(name.rpartition("-")[2]))
+        with suppress(OSError), room.open("r+b") as file:
+            file.write(text.encode()[-ROOM_BYTES:])
+            file.truncate()
+            room.replace(attempt / name)
+
+
+def _keep_room(attempt: Path | None, rank: int) -> None:
+    """For why this task ends, where its disk is full by then."""
+    if attempt is not None:
+        with suppress(OSError):
+            _room(attempt, rank).write_bytes(b" " * ROOM_BYTES)
+
+
+def _room(attempt: Path, rank: int) -> Path:
+    return attempt / f".room-{rank}"
+
+
+def _scratch() -> tuple[Path, ...]:
+    """Where libraries keep what they write for a while; where there is none, that may be why."""
+    with suppress(OSError):
+        return (Path(tempfile.gettempdir()),)
+    return ()
 
 
 def _lost_container() -> bool:

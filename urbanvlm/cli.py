@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from urbanvlm.disk import mistake_of
 from urbanvlm.errors import UserError
 from urbanvlm.generated import fill, markdown_table
 from urbanvlm.records import write_atomic
@@ -54,6 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
         # Python flushes stdout once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if (mistake := mistake_of(error)) is None:
+            raise
+        if error.filename is None:
+            # It may have been stdout, which Python flushes once more when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(mistake, file=sys.stderr)
+        return 2
 
 
 def _readme(options: argparse.Namespace) -> int:
