@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from urbanvlm.dataset.findings import CODES, FIRST_PLACES, Finding, finding
+from urbanvlm.dataset.findings import CODES, Finding, finding, grouped
 from urbanvlm.dataset.picture_findings import image_findings, place_findings
 from urbanvlm.dataset.scan import Scan, scan
 from urbanvlm.dataset.taxonomy import CONVERSATION, METRICS, NUMERIC_KINDS, SUBTYPES, Subtype, scored_name
@@ -20,6 +20,7 @@ from urbanvlm.errors import quoted
 from urbanvlm.evaluate.blind import Golds, blind_baseline
 from urbanvlm.evaluate.metrics import strict_measure
 from urbanvlm.evaluate.parse import Value, gold_value
+from urbanvlm.evaluate.vocabulary import is_in_other_words
 from urbanvlm.percent import percent
 
 SINGLE_LABEL_ROWS = 3
@@ -147,9 +148,7 @@ def audit(
         *(image_findings(data, images, decode) if images is not None else ()),
     ]
     if use is not None and use.asked and not golds:
-        findings.append(
-            finding("nothing-to-ask", data.file.path, data.rows, "has no row whose answer fits its subtype")
-        )
+        findings.append(finding("nothing-to-ask", data.file, data.rows, "has no row whose answer fits its subtype"))
     return Audit(
         str(data.file.path),
         data.rows,
@@ -167,9 +166,8 @@ def _merged(findings: Iterable[Finding]) -> list[Finding]:
     for one in findings:
         key = one.code, one.message
         if (first := found.get(key)) is not None:
-            one = replace(
-                first, count=first.count + one.count, examples=(*first.examples, *one.examples)[:FIRST_PLACES]
-            )
+            faults = ((n, group.what) for group in (*first.groups, *one.groups) for n in group.numbers)
+            one = replace(first, count=first.count + one.count, groups=grouped(sorted(faults)))
         found[key] = one
     return list(found.values())
 
@@ -188,22 +186,18 @@ def _count(data: Scan) -> NDArray[np.int64]:
 
 
 def _row_findings(data: Scan, use: Use) -> Iterator[Finding]:
-    where = data.file.path
-    for code, count in data.tally.counts.items():
-        examples = [f"{data.file.where(number)}: {what}" for number, what in data.tally.first[code]]
+    for code, faults in data.tally.faults.items():
         is_harmless = code == "contradicting-rationale" and use.rationales is False
-        yield finding(code, where, count, examples=examples, severity="warning" if is_harmless else None)
+        yield finding(code, data.file, len(faults), "", faults, "warning" if is_harmless else None)
     if use.rationales:
         missing = np.flatnonzero(~data.columns.has_rationale)
         if len(missing):
             yield _of_rows("missing-rationale", data, missing, lambda row: "has no cot_answer")
 
 
-def _of_rows(
-    code: str, data: Scan, rows: Rows, what: Callable[[int], str], message: str = "", count: int | None = None
-) -> Finding:
-    examples = [f"{data.where(int(row))}: {what(int(row))}" for row in rows[:FIRST_PLACES]]
-    return finding(code, data.file.path, len(rows) if count is None else count, message, examples)
+def _of_rows(code: str, data: Scan, rows: Rows, what: Callable[[int], str]) -> Finding:
+    faults = ((int(data.columns.numbers[row]), what(row)) for row in rows.tolist())
+    return finding(code, data.file, len(rows), "", faults)
 
 
 # ---- answers
@@ -262,7 +256,7 @@ def _answer_findings(data: Scan, answers: Sequence[_Read]) -> Iterator[Finding]:
         if code:
             rows = np.flatnonzero((codes == code)[of_rows])
             yield _of_rows(code, data, rows, lambda row: _complaint(answers[of_rows[row]]))
-    others = np.array([_in_other_words(read) for read in answers], dtype=bool)
+    others = np.array([is_in_other_words(read.answer, read.value) for read in answers], dtype=bool)
     rows = np.flatnonzero(others[of_rows])
     if len(rows):
         yield _of_rows("other-words", data, rows, lambda row: _other_words(answers[of_rows[row]]))
@@ -278,11 +272,6 @@ def _complaint(read: _Read) -> str:
     if read.subtype.written is not None:
         return f"answer {quoted(read.answer)} is none of {', '.join(read.subtype.written)} ({read.subtype.name})"
     return f"answer {quoted(read.answer)} is no {kind} ({read.subtype.name})"
-
-
-def _in_other_words(read: _Read) -> bool:
-    """Complex and simple, which are scored as yes and no."""
-    return read.value in ("yes", "no") and read.answer.strip().casefold() in ("complex", "simple")
 
 
 def _other_words(read: _Read) -> str:
@@ -357,7 +346,7 @@ def _blind(golds: Golds, reference: Golds) -> Iterator[Blind]:
 
 
 def _label_findings(data: Scan, labels: Iterable[Labels], blind: Iterable[Blind]) -> Iterator[Finding]:
-    where = data.file.path
+    where = data.file
     for found in labels:
         if found.entropy is None and len(found.labels) > 1:
             continue

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from urbanvlm.errors import suggest
+
+if TYPE_CHECKING:
+    from urbanvlm.dataset.rows import RowFile
 
 Severity = Literal["error", "warning", "note"]
 
 FIRST_PLACES = 5
-"""a finding names the first so many of its places"""
+"""examples of a finding, where there is no room for all"""
+MOST_GROUPS = 1000
+OTHERS = "and others of the kind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +73,31 @@ CODES: Mapping[str, Kind] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Faults of one file that are described in the same words."""
+
+    what: str
+    numbers: tuple[int, ...]
+    """lines, or items of an array, in their order"""
+
+
+Faults = Iterable[tuple[int, str]]
+"""(line or item, what is wrong there)"""
+
+
+def grouped(faults: Faults) -> tuple[Group, ...]:
+    """All of them, the most frequent words first; of very many different ones, the later ones lose their words."""
+    groups: dict[str, list[int]] = {}
+    for number, what in faults:
+        known = what if what in groups or len(groups) < MOST_GROUPS else OTHERS
+        groups.setdefault(known, []).append(number)
+    in_order = sorted(groups.items(), key=lambda item: (item[0] == OTHERS, -len(item[1])))
+    return tuple(Group(what, tuple(numbers)) for what, numbers in in_order)
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind of fault in one file, with how often and where first."""
+    """One kind of fault in one file, with how often and where."""
 
     code: str
     severity: Severity
@@ -76,39 +105,49 @@ class Finding:
     """the file"""
     count: int
     message: str
-    examples: tuple[str, ...] = ()
-    """`file:line`, or `file: item N` of an array, with what is wrong there; the first few"""
+    groups: tuple[Group, ...] = ()
+    is_array: bool = False
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """`file:line`, or `file: item N` of an array, with what is wrong there; the first few."""
+        faults = ((number, group.what) for group in self.groups for number in group.numbers)
+        first = heapq.nsmallest(FIRST_PLACES, faults, key=lambda fault: fault[0])
+        return tuple(f"{self.where}{': item ' if self.is_array else ':'}{number}: {what}" for number, what in first)
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__} | {"examples": list(self.examples)}
+        row: dict[str, Any] = {name: getattr(self, name) for name in ("code", "severity", "where", "count", "message")}
+        groups = [{"what": group.what, "places": list(group.numbers)} for group in self.groups]
+        return row | {"examples": list(self.examples), "groups": groups}
 
 
 def finding(
     code: str,
-    where: object,
+    file: RowFile,
     count: int,
     message: str = "",
-    examples: Iterable[str] = (),
+    faults: Faults = (),
     severity: Severity | None = None,
 ) -> Finding:
     """With the code's own severity and meaning where nothing else is said."""
     kind = CODES[code]
-    return Finding(code, severity or kind.severity, str(where), count, message or kind.meaning, tuple(examples))
+    words = message or kind.meaning
+    return Finding(code, severity or kind.severity, str(file.path), count, words, grouped(faults), file.is_array)
 
 
 @dataclass
 class Tally:
-    """How often each fault was met, and the first places of each, while a file is read."""
+    """The faults that were met while a file is read."""
 
-    counts: dict[str, int] = field(default_factory=dict)
-    first: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    faults: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     """code -> (line or item number, what is wrong there)"""
 
+    @property
+    def counts(self) -> dict[str, int]:
+        return {code: len(faults) for code, faults in self.faults.items()}
+
     def add(self, code: str, number: int, what: str) -> None:
-        self.counts[code] = self.counts.get(code, 0) + 1
-        places = self.first.setdefault(code, [])
-        if len(places) < FIRST_PLACES:
-            places.append((number, what))
+        self.faults.setdefault(code, []).append((number, what))
 
 
 def check_code(code: str) -> None:

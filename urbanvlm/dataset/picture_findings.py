@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from urbanvlm.dataset.findings import CODES, FIRST_PLACES, Finding, finding
+from urbanvlm.dataset.findings import CODES, Finding, finding
 from urbanvlm.dataset.images import image_faults
 from urbanvlm.dataset.places import UNTOLD
 from urbanvlm.dataset.scan import Scan
@@ -19,21 +19,20 @@ def place_findings(data: Scan, train: Scan | None) -> Iterator[Finding]:
     if train is not None:
         yield from _shared_places(data, train)
     if (count := len(data.untold)) > 1:
-        examples = [f"{data.file.where(number)}: {quoted(name)}" for name, number in data.untold.items()]
+        faults = sorted((number, quoted(name)) for name, number in data.untold.items())
         message = f"{count} of {len(data.images)} pictures: {UNTOLD}"
-        yield finding("untold-places", data.file.path, count, message, examples[:FIRST_PLACES])
+        yield finding("untold-places", data.file, count, message, faults)
 
 
 def _shared_places(data: Scan, train: Scan) -> Iterator[Finding]:
     shared = [place for place in data.places if place in train.places]
     if shared:
-        pairs = [(place, data.places[place], train.places[place]) for place in shared[:FIRST_PLACES]]
-        examples = [
-            f"{data.file.where(number)}: place {quoted(place)} is also in {train.file.where(other)}"
-            for place, number, other in pairs
+        faults = [
+            (data.places[place], f"place {quoted(place)} is also in {train.file.where(train.places[place])}")
+            for place in shared
         ]
         message = f"{len(shared)} of {len(data.places)} places are in {train.file.path} too"
-        yield finding("shared-places", data.file.path, len(shared), message, examples)
+        yield finding("shared-places", data.file, len(shared), message, faults)
 
 
 def image_findings(data: Scan, images: Path, decode: bool) -> Iterator[Finding]:
@@ -41,9 +40,9 @@ def image_findings(data: Scan, images: Path, decode: bool) -> Iterator[Finding]:
     found: dict[str, list[tuple[int, str]]] = {}
     for index, code, what in image_faults(data.images, images, decode):
         found.setdefault(code, []).append((index, what))
+    _, first_row = np.unique(data.columns.image_of, return_index=True)
     for fault, faults in found.items():
-        first = [np.argmax(data.columns.image_of == index) for index, _ in faults[:FIRST_PLACES]]
-        examples = [f"{data.where(int(row))}: {what}" for row, (_, what) in zip(first, faults, strict=False)]
+        places = ((int(data.columns.numbers[first_row[index]]), what) for index, what in faults)
         count = int(np.isin(data.columns.image_of, [index for index, _ in faults]).sum())
         pictures = f"{len(faults)} picture{'s' if len(faults) > 1 else ''} of {count} row{'s' if count > 1 else ''}"
-        yield finding(fault, data.file.path, len(faults), f"{pictures}: {CODES[fault].meaning}", examples)
+        yield finding(fault, data.file, len(faults), f"{pictures}: {CODES[fault].meaning}", places)

@@ -64,16 +64,15 @@ def _free_id(id_: str, repeat: int, taken: Container[str]) -> str:
     return next(name for n in itertools.count(repeat + 1) if (name := f"{id_}~{n}") not in taken)
 
 
-def readable_examples(path: Path) -> Iterator[tuple[str, Example]]:
-    """(file:line, example) of every row without a fault; the audit names the others."""
-    file = RowFile.of(path)
+def readable_examples(file: RowFile) -> Iterator[tuple[int, Example]]:
+    """(line or item, example) of every row without a fault; the audit names the others."""
     examples = _Examples(file)
     for numbers, rows in file.chunks():
         for number, row in zip(numbers, rows, strict=True):
             if fault_of(row) is None:
                 example = examples.of(row)
                 examples.ids.setdefault(example.id, number)
-                yield file.where(number), example
+                yield number, example
 
 
 def each_former_id(path: Path) -> Iterator[tuple[str, Example]]:

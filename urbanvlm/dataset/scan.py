@@ -75,8 +75,8 @@ def scan(path: Path) -> Scan:
         builder.take(numbers, rows)
     if builder.rows == 0:
         raise UserError(path, "has no rows", "give it at least one")
-    if builder.tally.counts.get("malformed-line") == builder.rows:
-        number, what = builder.tally.first["malformed-line"][0]
+    if len(unread := builder.tally.faults.get("malformed-line", [])) == builder.rows:
+        number, what = unread[0]
         raise UserError(file.where(number), what, "and no other line is an object: name a file of questions")
     return builder.finished(file)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from urbanvlm.dataset.audit import Audit
+    from urbanvlm.dataset.findings import Finding
 
-SHOWN_PLACES = 3
+SHOWN_GROUPS, SHOWN_PLACES = 20, 8
+"""of a finding, and of a group of it, on a screen"""
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -75,7 +78,7 @@ def _show(result: Audit, allowed: list[str]) -> None:
 
 
 def findings_table(result: Audit, allowed: list[str]) -> RenderableType:
-    """One row a finding, with its first places below."""
+    """One row a finding, with its faults below, each where it is."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -83,14 +86,25 @@ def findings_table(result: Audit, allowed: list[str]) -> RenderableType:
     table.add_column("")
     table.add_column("finding")
     table.add_column("times", justify="right")
-    table.add_column("what, and where first", overflow="fold", ratio=1)
+    table.add_column("what, and where", overflow="fold", ratio=1)
     for found in result.findings:
         style = "dim" if found.code in allowed else STYLES[found.severity]
         severity = "allowed" if found.code in allowed else found.severity
-        first = [example.replace(result.file, Path(result.file).name, 1) for example in found.examples[:SHOWN_PLACES]]
-        words = [escape(found.message), *(f"[dim]{escape(example)}[/]" for example in first)]
+        words = [escape(found.message), *(f"[dim]{escape(line)}[/]" for line in _places(found))]
         table.add_row(f"[{style}]{severity}[/]", found.code, f"{found.count:,}", "\n".join(words))
     return table
+
+
+def _places(found: Finding) -> Iterator[str]:
+    """A line for each group; what is cut is counted."""
+    name = f"{Path(found.where).name}{': item ' if found.is_array else ':'}"
+    for group in found.groups[:SHOWN_GROUPS]:
+        shown, more = group.numbers[:SHOWN_PLACES], len(group.numbers) - SHOWN_PLACES
+        rest = f" and {more} more, the last {group.numbers[-1]}" if more > 0 else ""
+        times = f" ({len(group.numbers)} times)" if len(group.numbers) > 1 else ""
+        yield f"{name}{', '.join(map(str, shown))}{rest}: {group.what}{times}"
+    if left := found.groups[SHOWN_GROUPS:]:
+        yield f"and {sum(len(group.numbers) for group in left):,} more: --json lists all"
 
 
 def labels_table(result: Audit) -> RenderableType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -217,3 +218,14 @@ def _says_where(tokens: Sequence[str], mention: Mention) -> bool:
     if tokens[index] == "of":
         return before in _PART_OF
     return tokens[index] in _PLACING and (before, tokens[index]) not in _COVERED_BY
+
+
+_IRREGULAR = {"people": "person"}
+
+
+def is_in_other_words(answer: str, value: object) -> bool:
+    """Was an answer read as something that it does not say in so many words, as plant is read as tree, or two as 2?"""
+    words = [_IRREGULAR.get(word, word) for word in re.findall(r"\w+", answer.casefold())]
+    if isinstance(value, str):
+        return not word_set(value) <= {*words, *map(singular, words)}
+    return value is not None and not any(any(map(str.isdecimal, word)) for word in words)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from urbanvlm.dataset.findings import FIRST_PLACES, Finding, finding
+from urbanvlm.dataset.findings import Finding, finding
 from urbanvlm.dataset.prompts import load_prompts
 from urbanvlm.dataset.read import readable_examples
+from urbanvlm.dataset.rows import RowFile
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Evaluate, Model
 from urbanvlm.models.registry import FAMILIES, check_model
@@ -38,18 +39,18 @@ def too_long(data: Path, model: str) -> list[Finding]:
 
     loaded = get_family(family).load(named.checkpoint, weights=False)
     prompts = load_prompts(None)
-    places: dict[Pair, list[str]] = {}
-    for where, example in readable_examples(data):
+    file = RowFile.of(data)
+    places: dict[Pair, list[int]] = {}
+    for number, example in readable_examples(file):
         reasons = example.cot_answer is not None
         pair = (prompts.render(example, reasons), example.cot_answer or example.answer)
-        places.setdefault(pair, []).append(where)
+        places.setdefault(pair, []).append(number)
     pairs = list(places)
     faults = [fault for i in range(0, len(pairs), BATCH) for fault in _faults(loaded, pairs[i : i + BATCH])]
     if not faults:
         return []
-    examples = [f"{places[pair][0]}: {what}" for pair, what in faults[:FIRST_PLACES]]
-    count = sum(len(places[pair]) for pair, _ in faults)
-    return [finding("too-long", data, count, f"more than {loaded.model_id} reads", examples)]
+    found = sorted((number, what) for pair, what in faults for number in places[pair])
+    return [finding("too-long", file, len(found), f"more than {loaded.model_id} reads", found)]
 
 
 def _presets(family: str) -> Sequence[str]:
