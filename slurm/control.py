@@ -15,6 +15,7 @@ from slurm.status import JobRecord, record_of, with_unanswered
 from urbanvlm.errors import UserError
 from urbanvlm.lock import Owner, hold, living_owner, process_alive
 from urbanvlm.run_folder import RunFolder
+from urbanvlm.same_inputs import check_same_inputs
 from urbanvlm.stages import stages_of
 
 PATIENCE_SECONDS = 20.0
@@ -44,7 +45,8 @@ def requeue(run: RunFolder, profile: str = "") -> Iterator[str]:
     """Have Slurm end and start again what runs, and submit what has ended without its result; says what it does.
 
     `profile` is the cluster to submit to, the one of the last submission if not given. Raises UserError where Slurm
-    cannot be asked, or the run was never submitted to it, or a job that is at its end does not leave its nodes.
+    cannot be asked, or the run was never submitted to it, or began with other files than are here, or a job at its end
+    does not leave its nodes.
     """
     alive = queue.settled(record.ids_to_ask for record in _records(run))
     # Only now: what has left the queue meanwhile may have left its result.
@@ -52,6 +54,7 @@ def requeue(run: RunFolder, profile: str = "") -> Iterator[str]:
     if all(record.done for record in records):
         yield f"{run.id} is finished"
         return
+    check_same_inputs(run.experiment, run)
     last = _last_profile(run, records)
     gone = [record for record in records if not record.done and not any(one in alive for one in record.ids)]
     # Before anything is done: a profile that is no longer there is to leave all as it is.

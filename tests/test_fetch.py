@@ -492,6 +492,8 @@ def test_pickles_and_other_kinds_of_models_are_refused_before_their_weights_come
     assert "a/bert: is a bert model, which no family loads; choose one of type blip-2" in here.refused("a/bert")
     hub.repositories["a/list"] = Repository({"README.md": b"x"})
     assert "a/list: has no config.json" in here.refused("a/list")
+    hub.repositories["a/lora"] = Repository({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"})
+    assert "a/lora: holds adapters alone, which are loaded from a folder" in here.refused("a/lora")
     assert hub.downloads() == ["config.json"]
 
 

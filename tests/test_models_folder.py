@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from urbanvlm.errors import UserError
-from urbanvlm.experiment import Model
+from urbanvlm.experiment import Model, load_experiment
+from urbanvlm.inputs import check_fetched
 from urbanvlm.models.registry import check_model
 
 ROOT = Path(__file__).parent.parent
@@ -184,6 +185,33 @@ def test_a_folder_that_is_whole(folder: Path, case: str) -> None:
 def test_a_file_is_no_folder(folder: Path) -> None:
     with pytest.raises(UserError, match=r"is a file; name the folder that it lies in"):
         look(folder / "model.safetensors")
+
+
+def test_the_cache_of_the_hub_is_looked_at_too_and_so_is_what_adapters_stand_on(folder: Path, tmp_path: Path) -> None:
+    commit, repository = "a" * 40, tmp_path / "hub" / "models--org--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    cached = repository / "snapshots" / commit
+    cached.parent.mkdir()
+    folder.rename(cached)
+    adapters = tmp_path / "adapters"
+    adapters.mkdir()
+    (adapters / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/name", "revision": commit})
+    )
+    experiments = [
+        load_experiment(ROOT / "experiments" / "photos.yaml", [f"models.0.checkpoint={name}"])
+        for name in ("org/name", str(adapters))
+    ]
+    for experiment in experiments:
+        check_fetched(experiment, "x.yaml", {"HF_HUB_CACHE": str(tmp_path / "hub")})
+    os.truncate(cached / "model.safetensors", 250)
+    for experiment in experiments:
+        with pytest.raises(UserError, match=r"^x\.yaml: models\.0: .*model\.safetensors: is not whole"):
+            check_fetched(experiment, "x.yaml", {"HF_HUB_CACHE": str(tmp_path / "hub")})
+    shutil.rmtree(repository)
+    with pytest.raises(UserError, match=rf"'org/name' at {commit} is not, .* MODEL=org/name REVISION={commit}$"):
+        check_fetched(experiments[1], "x.yaml", {"HF_HUB_CACHE": str(tmp_path / "hub")})
 
 
 def test_a_look_imports_no_torch(folder: Path) -> None:

@@ -69,12 +69,12 @@ CHANGES: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_plan_submit_and_status_say_the_same(run: RunFolder, capsys: pytest.CaptureFixture[str], what: str) -> None:
+def test_every_command_says_the_same(run: RunFolder, capsys: pytest.CaptureFixture[str], what: str) -> None:
     change, name = CHANGES[what]
     change()
     said = f"{name}: is not what {run.id} began with, which stays as it is; bring the old one back, or begin another "
-    for command in ("plan", "submit"):
-        assert main([command, "x.yaml"]) == 2
+    for command in (["plan", "x.yaml"], ["submit", "x.yaml"], ["requeue", run.id]):
+        assert main(command) == 2
         shown = capsys.readouterr()
         assert shown.err.startswith(said) and shown.err.count("\n") == 1 and not shown.out
         assert 'SET="name=x-2"' in shown.err

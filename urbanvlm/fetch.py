@@ -23,7 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from urbanvlm.errors import UserError
-from urbanvlm.models.adapters import chain_of
+from urbanvlm.models.adapters import CONFIG, chain_of
 from urbanvlm.models.hub import INDEX, SHARDS, SINGLE, cache_folder, patterns, snapshot_of
 from urbanvlm.models.registry import FAMILIES, is_hub_name
 from urbanvlm.records import write_atomic
@@ -139,6 +139,9 @@ def _is_read(files: Any) -> set[str]:
 
 
 def _check_kind(name: str, files: Any) -> None:
+    if CONFIG in files and "config.json" not in files:
+        step = f"download it to a folder (hf download {name} --local-dir FOLDER) and name that as a checkpoint"
+        raise UserError(name, "holds adapters alone, which are loaded from a folder", step)
     if "config.json" not in files:
         raise UserError(name, "has no config.json, so it is no model of transformers", "choose another MODEL")
     if SINGLE in files or (INDEX in files and any(fnmatchcase(file, SHARDS) for file in files)):
