@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -139,6 +140,16 @@ class TestNotMeeting:
         told = together((0, 3, place), (1, 3, place), (2, 4, place))
         assert len({*map(str, told)}) == 1
         assert "counts 3 processes" in str(told[0]) or "counts 4 processes" in str(told[0])
+
+    def test_one_that_comes_late_is_told_the_reason_too(self, tmp_path: Path) -> None:
+        place = here(MASTER_ADDR="localhost", URBANVLM_RENDEZVOUS=tmp_path / "file")
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(together, (0, 3, place), (2, 4, place))
+            while not (tmp_path / "file").exists():
+                time.sleep(0.1)
+            time.sleep(2)
+            (late,) = together((1, 3, place))
+            assert {str(late)} == {*map(str, first.result())}
 
     def test_two_with_one_rank(self, tmp_path: Path) -> None:
         place = here(2, MASTER_ADDR="localhost", URBANVLM_RENDEZVOUS=tmp_path / "file")

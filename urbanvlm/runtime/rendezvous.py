@@ -290,32 +290,32 @@ def _roll_call(store: Store, rank: int, me: Peer, patience: Patience) -> tuple[P
     first = int(store.compare_set("world_size", "", str(world_size)))
     if first != world_size:
         what = f"{me.node} counts {world_size} processes in the job, another counts {first}"
-        _refuse(store, rank, f"rank {rank}", what, "start all of them with the same world size")
+        _refuse(store, rank, world_size, f"rank {rank}", what, "start all of them with the same world size")
     store.set(f"peer/{rank}", json.dumps(asdict(me)))
     keys = [f"peer/{other}" for other in range(world_size)]
     while not store.check(keys):
         if store.check(["refused"]):
-            _give_up(store, rank, json.loads(store.get("refused")))
+            _give_up(store, rank, 0 if patience.is_over else world_size, json.loads(store.get("refused")))
         if patience.is_over:
             missing = [other for other, key in enumerate(keys) if not store.check([key])]
             who = f"rank{'s' if len(missing) > 1 else ''} {_ranges(missing)} of {world_size}"
             what = f"{'have' if len(missing) > 1 else 'has'} not come within {patience}"
-            _refuse(store, rank, who, what, "look at the log of the first of them, and at its node")
+            _refuse(store, rank, 0, who, what, "look at the log of the first of them, and at its node")
         # Short waits of our own: inside torch's, Python could not hear a signal.
         time.sleep(0.1)
     return tuple(Peer(**json.loads(text)) for text in store.multi_get(keys))
 
 
-def _refuse(store: Store, rank: int, *words: str) -> NoReturn:
+def _refuse(store: Store, rank: int, awaited: int, *words: str) -> NoReturn:
     store.set("refused", json.dumps(words))
-    _give_up(store, rank, words)
+    _give_up(store, rank, awaited, words)
 
 
-def _give_up(store: Store, rank: int, words: Sequence[str]) -> NoReturn:
+def _give_up(store: Store, rank: int, awaited: int, words: Sequence[str]) -> NoReturn:
     heard = store.add("heard", 1)
     end = time.monotonic() + LINGER_SECONDS
-    # Rank 0 serves the store: it stays until the others have read why they give up.
-    while rank == 0 and heard < store.add("come", 0) and time.monotonic() < end:
+    # Rank 0 serves the store: it stays until the others have read why they give up; those on the way, too.
+    while rank == 0 and heard < max(awaited, store.add("come", 0)) and time.monotonic() < end:
         time.sleep(0.1)
         heard = store.add("heard", 0)
     raise UserError(*words)
