@@ -1,6 +1,7 @@
 """Gold answers that programs wrote: a number has as many digits as Python or JSON give it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,8 @@ from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
 from urbanvlm.evaluate.metrics import Row
 from urbanvlm.evaluate.parse import parse_answer, parse_gold
-from urbanvlm.records import Example
+from urbanvlm.evaluate.score import score_run
+from urbanvlm.records import Example, Prediction
 
 
 def example(subtype, answer):
@@ -51,6 +53,14 @@ def test_a_model_may_say_as_many_digits(text):
     gold = example("viewfactor.scalar", "0.38866666666666666")
     subtype = SUBTYPES[gold.subtype]
     assert Row("e", "p", subtype, parse_gold(gold), parse_answer(text, subtype)).correct
+
+
+def test_so_many_digits_said_right_are_no_error_and_no_certainty():
+    examples = [replace(example("viewfactor.scalar", repr(n / 7)), id=str(n), place=str(n)) for n in range(1, 7)]
+    said = {one.id: Prediction(one.id, one.answer, "", "") for one in examples}
+    stamp = {"model": "m", "phase": "", "profile": "strict", "resamples": 20, "seed": 0}
+    (score,) = (score for score in score_run(examples, said, None, **stamp) if score.level == "subtype")
+    assert score.value == 0 and score.high > 0.1
 
 
 @pytest.mark.parametrize(("subtype", "answer"), [("viewfactor.scalar", "1.5"), ("count", "2.5"), ("count", "1e999")])

@@ -15,6 +15,8 @@ from urbanvlm.evaluate.parse import Parsed, Value
 
 Array = NDArray[np.float64]
 Average = Literal["macro", "weighted"]
+SAME = 1e-9
+"""numbers that differ by less are one: texts are read to nine decimals"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Row:
         """Whether the value read is the gold one; numbers agree to nine decimals."""
         value = self.parsed.value
         if isinstance(value, (int, float)) and isinstance(self.gold, (int, float)):
-            return abs(value - self.gold) < 1e-9
+            return abs(value - self.gold) < SAME
         return value is not None and value == self.gold
 
 
@@ -187,12 +189,13 @@ class MeanAbsoluteError:
         count: int,
     ) -> Array:
         error = np.fmin(self._errors(golds, guesses), self._farthest(golds))  # NaN, of an unparsed one, loses
+        error[error < SAME] = 0.0
         return sums([error, np.ones_like(error)], groups, count)
 
     def out_of_range(self, golds: Sequence[Value], guesses: Sequence[Value | None]) -> NDArray[np.bool_]:
         """Of each row: is a number so far off that it counts less than its error?"""
         # Sums of decimals that are equal on paper differ in their last digits.
-        far: NDArray[np.bool_] = self._errors(golds, guesses) > self._farthest(golds) + 1e-9
+        far: NDArray[np.bool_] = self._errors(golds, guesses) > self._farthest(golds) + SAME
         return far
 
     def _errors(self, golds: Sequence[Value], guesses: Sequence[Value | None]) -> Array:

@@ -118,6 +118,8 @@ def _notes(scores: Sequence[Score], has_train: bool) -> list[str]:
         notes.append(
             f"{_FAR}: numbers too far off to be meant; each counts as the largest error, as an unread one does"
         )
+    if any(score.value is not None and score.low is None for score in scores):
+        notes.append("no interval: fewer than two places have rows that the score depends on")
     never = [
         f"{_group(score)} {METRICS[score.name].name}" for score in scores if score.level == "metric" and not score.asked
     ]
