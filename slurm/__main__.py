@@ -17,7 +17,9 @@ from rich.table import Table
 from slurm.cluster import load_cluster
 from slurm.image import settle
 from slurm.plan import Plan, make_plan
+from slurm.snapshot import PACKAGES
 from slurm.verbs import add_verbs
+from urbanvlm.checkout import revision
 from urbanvlm.disk import mistake_of
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Experiment
@@ -44,7 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     if not console.is_terminal:
         console.width = LOG_WIDTH
     try:
-        return int(options.command(options, console))
+        code = int(options.command(options, console))
+        # At the end: a mistake is one line.
+        if options.command in (_plan, _submit) and (reason := revision(*PACKAGES).reason):
+            print(f"note: the run's record cannot name the code's commit: {reason}", file=sys.stderr)
+        return code
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

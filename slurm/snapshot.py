@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from urbanvlm.checkout import ROOT, git
+from urbanvlm.checkout import ROOT, revision
 from urbanvlm.locks import LOCKS_FILE, known_locks
 from urbanvlm.packages import CORE, installed_version
 from urbanvlm.records import write_atomic
@@ -34,8 +34,8 @@ def take_snapshot(run: RunFolder) -> Path:
     """Copy the code into the run folder, or find the same code there already. Returns the copy's folder.
 
     The copy also says which locks the code wants, so that a task in a container can tell whether the image has them.
-    Beside it, `<copy>.json` says what it is: commit, whether files differed from it, Python, versions of packages. No
-    variable of the environment and no address of a remote is written.
+    Beside it, `<copy>.json` says what it is: commit, whether files differed from it, or why that is not known, Python,
+    versions of packages. No variable of the environment and no address of a remote is written.
     """
     # None of an installed package: only a container image asks for them.
     sources, locks = _sources(), json.dumps(known_locks()) + "\n"
@@ -78,10 +78,11 @@ def _digest(sources: list[Path], locks: str) -> str:
 
 
 def _facts() -> dict[str, Any]:
-    changed = git("status", "--porcelain", "--", *PACKAGES)
+    found = revision(*PACKAGES)
     return {
-        "commit": git("rev-parse", "HEAD"),
-        "changed": changed.splitlines() if changed is not None else None,
+        "commit": found.commit,
+        "changed": list(found.changed) if found.changed is not None else None,
+        **({"reason": found.reason} if found.reason else {}),
         "taken": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "python": platform.python_version(),
         "interpreter": sys.executable,

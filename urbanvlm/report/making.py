@@ -61,7 +61,9 @@ def commits(run: RunFolder) -> Iterator[Line]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if commit is None:
-            yield "code ", Code(file.stem), ", not from a repository"
+            yield "code ", Code(file.stem), f", of an unknown commit: {found.get('reason') or 'not from a repository'}"
+        elif changed is None:
+            yield "code ", Code(file.stem), ": commit ", Code(str(commit)), f", changes unknown: {found.get('reason')}"
         elif changed:
             count = f"{len(changed)} file{'s' if len(changed) > 1 else ''}"
             yield "code ", Code(file.stem), ": commit ", Code(str(commit)), f" with changes in {count}"
