@@ -73,6 +73,7 @@ NEXT_STEPS = (
     ("node count", "lower resources.nodes; `sinfo -s` lists how many there are"),
     ("generic resource", "set `gpus_per_node:` in the cluster profile; `sinfo -o '%P %G'` lists what nodes have"),
     ("gres", "set `gpus_per_node:` in the cluster profile; `sinfo -o '%P %G'` lists what nodes have"),
+    ("job array", "lower evaluate.shards; `scontrol show config` shows MaxArraySize"),
     ("dependency", "submit again: a job that it needs is no longer known to Slurm"),
 )
 """A word of Slurm's refusal -> what to change; the first that fits."""
@@ -162,6 +163,17 @@ def expected_start(script: Path) -> str:
     start = _seconds(found[1])
     when = "at once" if start is None or start < time.time() + 60 else time_words(start)
     return f"{when} on {found[2]}"
+
+
+def most_elements() -> int | None:
+    """How many elements an array may have, numbered from 0; None if Slurm does not say."""
+    try:
+        text = ask(["scontrol", "show", "config"])
+    except UserError:
+        return None
+    found = [re.search(r"^MaxArraySize\s*=\s*(\d+)", text, re.MULTILINE), re.search(r"\bmax_array_tasks=(\d+)", text)]
+    # With 0 there are no arrays: runs then stand alone.
+    return max(1, min(int(one[1]) for one in found if one)) if any(found) else None
 
 
 def jobs(ids: Iterable[str]) -> dict[str, QueuedJob]:

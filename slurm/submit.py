@@ -48,6 +48,7 @@ def submit_to_slurm(plan: Plan, experiment: Experiment, run: RunFolder) -> Itera
 
     The caller holds the run's lock. Raises UserError where Slurm refuses a job; those submitted before stay.
     """
+    check_arrays([plan])
     snapshot = prepare(experiment, run)
     queued = in_queue((run, job.name) for job in plan.jobs if not is_done(run, experiment, job.stage))
     # Only now: what has left the queue meanwhile may have left its result.
@@ -151,6 +152,19 @@ def expected_start(text: str) -> str | None:
         script.write(text)
         script.flush()
         return queue.expected_start(Path(script.name))
+
+
+def check_arrays(plans: Sequence[Plan]) -> int | None:
+    """How many elements Slurm allows an array, if it says so. Raises UserError where an evaluation has more shards."""
+    most = queue.most_elements()
+    for job in (job for plan in plans for job in plan.jobs):
+        if most is not None and (job.elements or 0) > most:
+            raise UserError(
+                f"job {job.name}",
+                f"is an array of {job.elements} elements, one a shard, and this Slurm allows {most} (MaxArraySize)",
+                f"set evaluate.shards={most} or less; finished runs keep theirs",
+            )
+    return most
 
 
 def check_not_queued(plan: Plan, run: RunFolder) -> None:

@@ -20,7 +20,7 @@ from slurm.bad_nodes import leave_out
 from slurm.plan import JobSpec, Plan
 from slurm.snapshot import take_snapshot
 from slurm.submission import Submission, named, queue_ids
-from slurm.submit import JobFailed, array_option, in_queue, missing_elements, prepare, write_script
+from slurm.submit import JobFailed, array_option, check_arrays, in_queue, missing_elements, prepare, write_script
 from slurm.submitting import submit_script
 from urbanvlm.errors import UserError
 from urbanvlm.lock import Watch, hold
@@ -106,11 +106,17 @@ class MergedJob:
 
     job: JobSpec
     points: tuple[int, ...]
-    """numbers of the runs in the sweep, which are the elements' numbers where there are several"""
+    """numbers of the runs in the sweep"""
     after: tuple[int, ...]
     """numbers of the submissions that it waits for"""
     after_queued: tuple[str, ...]
     """ids of jobs that were in the queue before"""
+    first: int = 0
+    """number of the run that element 0 of such an array is, or would be"""
+
+    def element(self, point: int) -> int:
+        """Of the array which element does a run's job: the same in all arrays of that run."""
+        return point - self.first
 
     @property
     def over_runs(self) -> bool:
@@ -119,13 +125,16 @@ class MergedJob:
 
 
 def merge_plans(
-    plans: Sequence[Plan], done: Iterable[tuple[int, str]] = (), queued: Mapping[tuple[int, str], str] | None = None
+    plans: Sequence[Plan],
+    done: Iterable[tuple[int, str]] = (),
+    queued: Mapping[tuple[int, str], str] | None = None,
+    most_elements: int | None = None,
 ) -> list[MergedJob]:
     """The jobs of several runs as few submissions, each after those that it waits for. Pure.
 
     `done` has (number of the plan, job) of what is finished, `queued` the ids of jobs that Slurm has already. Jobs
     become one array if they ask for the same and wait for the same: for the same elements of one earlier array, or for
-    nothing.
+    nothing. Where an array may have no more than `most_elements`, so many runs after one another share arrays.
     """
     finished, ids = set(done), dict(queued or {})
     merged: list[MergedJob] = []
@@ -136,15 +145,16 @@ def merge_plans(
     for _ in range(rounds):
         left = {(k, job.name) for k, job in waiting}
         ready = [(k, job) for k, job in waiting if not any((k, name) in left for name in job.needs)]
-        alike: dict[tuple[JobSpec, int | None, tuple[int, ...], tuple[str, ...]], list[int]] = {}
+        alike: dict[tuple[JobSpec, int, int | None, tuple[int, ...], tuple[str, ...]], list[int]] = {}
         for k, job in ready:
             after = tuple(sorted({made[k, name] for name in job.needs if (k, name) in made}))
             after_queued = tuple(ids[k, name] for name in job.needs if (k, name) in ids)
             own = k if job.elements is not None or after_queued else None
-            alike.setdefault((job, own, after, after_queued), []).append(k)
-        for (job, _own, after, after_queued), points in alike.items():
+            first = k - k % most_elements if most_elements is not None else 0
+            alike.setdefault((job, first, own, after, after_queued), []).append(k)
+        for (job, first, _own, after, after_queued), points in alike.items():
             made |= {(k, job.name): len(merged) for k in points}
-            merged.append(MergedJob(job, tuple(points), after, after_queued))
+            merged.append(MergedJob(job, tuple(points), after, after_queued, first))
         waiting = [(k, job) for k, job in waiting if (k, job.name) not in made]
     assert not waiting, "the jobs of a plan need each other"
     return merged
@@ -159,7 +169,7 @@ def dependency(one: MergedJob, merged: Sequence[MergedJob], ids: Sequence[str]) 
             # Each element waits for the element of the same run.
             words.append(f"aftercorr:{ids[number]}")
         elif earlier.over_runs:
-            words.append(f"afterok:{ids[number]}_{one.points[0]}")
+            words.append(f"afterok:{ids[number]}_{earlier.element(one.points[0])}")
         else:
             words.append(f"afterok:{ids[number]}")
     return ",".join(words) or None
@@ -198,6 +208,7 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
     Raises UserError where Slurm refuses a job, or another command is at work with one of the runs; what was submitted
     before stays.
     """
+    most_elements = check_arrays(plans)
     experiments = [point.experiment for point in sweep.points]
     runs = [RunFolder.of(experiment) for experiment in experiments]
     sweep.folder.write(sweep)
@@ -212,7 +223,7 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
         # Only now: what has left the queue meanwhile may have left its result.
         done = {(k, job.name) for k, job in places if is_done(runs[k], experiments[k], job.stage)}
         queued = {(runs.index(run), name): job.named for (run, name), job in found.items()}
-        merged = merge_plans(plans, done, queued)
+        merged = merge_plans(plans, done, queued, most_elements)
         snapshots = {k: prepare(experiments[k], runs[k]) for k in sorted({k for one in merged for k in one.points})}
         if queued:
             yield f"{len(queued)} jobs are in the queue"
@@ -226,11 +237,11 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
             elements = missing_elements(one.job, runs[first], experiments[first])
             script, array = scripts[first], array_option(one.job, elements)
             if one.over_runs:
-                script, array = _write_array(sweep, one, scripts), ",".join(str(k) for k in one.points)
+                script, array = _write_array(sweep, one, scripts), ",".join(str(one.element(k)) for k in one.points)
             now = time.time()
             submissions = {
                 (runs[k], one.job.name): Submission(
-                    "", one.job.elements, k if one.over_runs else None, plans[k].cluster.called, now
+                    "", one.job.elements, one.element(k) if one.over_runs else None, plans[k].cluster.called, now
                 )
                 for k in one.points
             }
@@ -248,7 +259,8 @@ def _write_array(sweep: Sweep, one: MergedJob, scripts: Mapping[int, Path]) -> P
     folder.mkdir(parents=True, exist_ok=True)
     texts = [script.read_text(encoding="utf-8") for script in scripts.values()]
     path = folder / f"array-{'-'.join(str(k) for k in (one.points[0], one.points[-1]))}.sbatch"
-    write_atomic(path, array_text(texts, scripts, f"{sweep.id}/{one.job.name}", folder))
+    by_element = {one.element(k): script for k, script in scripts.items()}
+    write_atomic(path, array_text(texts, by_element, f"{sweep.id}/{one.job.name}", folder))
     return path
 
 

@@ -13,10 +13,16 @@ import pytest
 from slurm_support import DevCluster
 
 from slurm import queue
+from slurm.cluster import Cluster
+from slurm.plan import make_plan
 from slurm.queue import WIDTHS, EndedJob, QueuedJob, parse_sacct, parse_squeue
 from slurm.submission import Submission, queue_ids, read_submission, write_submission
+from slurm.submit import check_arrays
 from urbanvlm.errors import UserError
+from urbanvlm.experiment import load_experiment
 from urbanvlm.run_folder import RunFolder
+
+ROOT = Path(__file__).parent.parent
 
 
 def squeue_line(*values: str) -> str:
@@ -203,6 +209,37 @@ def test_a_refusal_that_the_development_cluster_does_not_make(
     assert next_step in line
 
 
+@pytest.mark.parametrize(
+    ("says", "most"),
+    [
+        ("MaxArraySize            = 1001", 1001),
+        ("MaxArraySize            = 0", 1),
+        ("SchedulerParameters     = bf_interval=30,max_array_tasks=500\nMaxArraySize            = 4000001", 500),
+        ("ClusterName             = alpha", None),
+    ],
+)
+def test_how_large_an_array_may_be(
+    says: str, most: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, "scontrol", f"echo '{says}'", monkeypatch)
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    assert queue.most_elements() == most
+
+
+def test_more_shards_than_an_array_may_have_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = load_experiment(ROOT / "experiments" / "demo.yaml", [f"output={tmp_path}", "evaluate.shards=7"])
+    plan = make_plan(experiment, Cluster(name="c", executor="slurm", partition="p"))
+    monkeypatch.setattr(queue, "most_elements", lambda: 7)
+    assert check_arrays([plan]) == 7
+    monkeypatch.setattr(queue, "most_elements", lambda: None)
+    assert check_arrays([plan]) is None
+    monkeypatch.setattr(queue, "most_elements", lambda: 6)
+    with pytest.raises(UserError, match=r"array of 7 elements, one a shard, .* allows 6 .*; set evaluate.shards=6"):
+        check_arrays([plan])
+
+
 # ---- a real Slurm ---------------------------------------------------------------------------------------------------
 
 Script = Callable[..., Path]
@@ -228,6 +265,7 @@ def until(condition: Callable[[], object]) -> None:
 
 @pytest.mark.slurm
 def test_jobs_arrays_and_dependencies_until_they_are_cancelled(slurm_cluster: DevCluster, script: Script) -> None:
+    assert queue.most_elements() == 1001, "Slurm's default"
     first = queue.sbatch(script())
     array = queue.sbatch(script(), array="0-3%2")
     after = queue.sbatch(script(), dependency=f"afterok:{first}")

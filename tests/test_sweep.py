@@ -433,6 +433,21 @@ def dependencies(merged: list[MergedJob]) -> list[str | None]:
     return [dependency(one, merged, ids[:number]) for number, one in enumerate(merged)]
 
 
+def test_more_runs_than_an_array_may_have_are_several_arrays(tmp_path: Path) -> None:
+    merged = merge_plans(plans_of(tmp_path, {"seed": [0, 1, 2, 3, 4]}), most_elements=2)
+    synthesize = [one for one in merged if one.job.name == "synthesize"]
+    assert [(one.points, [one.element(k) for k in one.points]) for one in synthesize] == [
+        ((0, 1), [0, 1]),
+        ((2, 3), [0, 1]),
+        ((4,), [0]),
+    ]
+    words = dict(zip(shape(merged), dependencies(merged), strict=True))
+    of = {points: 100 + shape(merged).index(("synthesize", points)) for points in ((0, 1), (2, 3), (4,))}
+    assert words["train-blip2", (2, 3)] == f"aftercorr:{of[2, 3]}"
+    assert words["train-blip2", (4,)] == f"afterok:{of[4,]}"
+    assert words["evaluate-blip2-before", (3,)] == f"afterok:{of[2, 3]}_1"
+
+
 def test_runs_that_ask_for_something_else_are_no_array(tmp_path: Path) -> None:
     merged = merge_plans(plans_of(tmp_path, {"models": FAMILIES}))
     assert ("synthesize", (0, 1)) in shape(merged)
@@ -490,7 +505,11 @@ def test_every_job_is_submitted_once_after_all_that_it_needs(
         place: f"7{n}" for n, place in enumerate(data.draw(st.lists(st.sampled_from(left or [None]), unique=True)))
     }
     queued.pop(None, None)
-    merged = merge_plans(plans, done, queued)
+    most = data.draw(st.sampled_from([None, 1, 2, 3, 1001]))
+    merged = merge_plans(plans, done, queued, most)
+    for one in merged:
+        assert len({one.element(k) for k in one.points}) == len(one.points)
+        assert all(0 <= one.element(k) < (most or 1001) for k in one.points), "what Slurm allows as an element's number"
     submitted = [(k, one.job.name) for one in merged for k in one.points]
     assert sorted(submitted) == sorted(set(left) - set(queued))
     made = {(k, one.job.name): number for number, one in enumerate(merged) for k in one.points}
@@ -506,8 +525,9 @@ def test_every_job_is_submitted_once_after_all_that_it_needs(
                     assert made[k, need] < number
                     job_id = 100 + made[k, need]
                     if len(earlier.points) > 1:
-                        assert set(one.points) <= set(earlier.points)
-                        expected.add(f"aftercorr:{job_id}" if len(one.points) > 1 else f"afterok:{job_id}_{k}")
+                        assert set(one.points) <= set(earlier.points) and one.element(k) == earlier.element(k)
+                        single = f"afterok:{job_id}_{earlier.element(k)}"
+                        expected.add(f"aftercorr:{job_id}" if len(one.points) > 1 else single)
                     else:
                         expected.add(f"afterok:{job_id}")
             assert set(words.split(",") if words else ()) == expected
