@@ -234,6 +234,7 @@ HABITS = {
         There is a cup under the table. -> yes
         There is no cup under the table. -> no
         There is no cup on the table. -> ?
+        There is no cup on the road. -> ?
         No cup. -> no
         There is no cup. -> no
         presence.binary: Is there a postbox in the scene?
@@ -273,6 +274,71 @@ HABITS = {
         It is to the left of the bus on the right. -> left side
         The bench is on the left side of the road. -> left side
         It is to the right of a car that is on the left. -> right side
+    """,
+    "answers in a roundabout way": r"""
+        presence.binary: Is there a bicycle in the scene?
+        While there are several cars, there are no bicycles present. -> no
+        No bicycle could be identified. -> no
+        It's a motorcycle rather than a bicycle. -> ?
+        There is an absence of bicycles. -> no
+        There is nothing but a bicycle. -> yes
+        A bicycle is nowhere to be seen. -> no
+        The statement "there is a bicycle" is false. -> ?
+        Nobody is on the bicycle. -> ?
+        There is a car but no bicycle or bus. -> no
+        If there were a bicycle, it would be on the left. -> ?
+        I do not believe there is a bicycle. -> no
+        It is unlikely that there is a bicycle. -> ?
+        It looks like a bicycle, but it is a motorcycle. -> ?
+        In the scene, no bicycle is present; however, there is a scooter. -> no
+        The street is empty of bicycles. -> no
+        No. I can see a bicycle shop. -> no
+        count: How many cars are in the scene?
+        2 red cars, 1 blue car and 1 white car. -> ?
+        There are 4 cars: 2 red, 1 blue and 1 white. -> 4
+        There are 2 cars on each side. -> ?
+        Two cars each. -> ?
+        Two cars on both sides. -> ?
+        I cannot see any cars clearly. -> ?
+        On the left: 2. On the right: 3. Overall 5 cars. -> 5
+        two cars. The first car is red. The second car is blue. -> 2
+        There are two cars with 4 doors. -> ?
+        Not 3 but 4. -> 4
+        There are two cars: one red and one blue. -> 2
+        There are 6 vehicles: 2 trucks and 4 cars. -> 4
+        4 cars and 2 trucks, so 6 vehicles. -> 4
+        car 12 -> ?
+        One, possibly two. -> ?
+        One is in front, two are behind. -> ?
+        2 red cars and 2 blue cars -> ?
+        count: How many women are in the scene?
+        There are 3 men. -> ?
+        There are no men. -> ?
+        There are 2 women and 3 men. -> 2
+        count: How many people are in the scene?
+        2 men and 2 women -> ?
+        There are two men and two women. -> ?
+        There are 4 people: 2 men and 2 women. -> 4
+        depth.closest_object: Which object is nearest to the viewer?
+        The bus is behind the car. -> ?
+        There's no object nearer than the bench. -> ?
+        It's a bench, not a chair. -> bench
+        depth.range.label: How deep is the view?
+        The buildings are high. -> ?
+        The depth is moderate, with high buildings. -> moderate
+        depth.average_per_object: How far away are the cars on average?
+        within 10 m -> ?
+        spatial.distribution: Are most of the cars in the left half?
+        The left half has few cars. -> ?
+        Most are on the right. -> no
+        viewfactor.dominance: Does greenery dominate the scene?
+        Sky and greenery dominate the scene. -> ?
+        Sky dominates the greenery. -> ?
+        The scene is dominated by trees. -> yes
+        spatial.distribution.label: On which side are the people?
+        The people are on the left, the cars on the right. -> ?
+        That is right, on the left. -> left side
+        To the right of the bus. -> right side
     """,
     "writes one share among other numbers": r"""
         viewfactor.scalar: What share of the picture is sky?

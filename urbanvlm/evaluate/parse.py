@@ -49,19 +49,15 @@ MISSING = Parsed("missing")
 def parse_answer(text: str | None, subtype: Subtype, question: str = "") -> Parsed:
     """Read a text as an answer to a question of the subtype; None, for no prediction at all, is `missing`.
 
-    Where the text has an `Answer:`, what follows the last one is read, else all of it, without questions that it asks.
-    `question`, where given, is what was asked: its echo is left out, and statements about other classes do not count.
-    Linear in the length of the text.
+    Where the text has an `Answer:`, what follows the last one is read, else all of it, up to a question of the model's
+    own. `question`, where given, is what was asked: its echo is left out, and statements about other things do not
+    count. Linear in the length of the text.
     """
     if text is None:
         return MISSING
     name, kind = subtype.name, subtype.answer_kind
-    if len(text) > _REMEMBERED_LENGTH:
-        return _parse(text, name, kind, question_of(question))
-    parsed = _parse_for_any_question(text, name, kind)
-    if parsed is not None:
-        return parsed
-    return _parse_for_one_question(text, name, kind, question_of(question))
+    parsed = _parse_for_any_question(text, name, kind) if len(text) <= _REMEMBERED_LENGTH else None
+    return parsed or _parse(text, name, kind, question_of(question))
 
 
 def parse_gold(example: Example) -> Value:
@@ -119,11 +115,6 @@ def _parse_for_any_question(text: str, subtype: str, kind: str) -> Parsed | None
         return _parse(text, subtype, kind, ANY_QUESTION)
     except QuestionMatters:
         return None
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _parse_for_one_question(text: str, subtype: str, kind: str, question: Question) -> Parsed:
-    return _parse(text, subtype, kind, question)
 
 
 def _parse(text: str, subtype: str, kind: str, question: Question) -> Parsed:

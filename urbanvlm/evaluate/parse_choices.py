@@ -55,9 +55,17 @@ def depth_claims(text: str) -> Claims:
     mentions = [
         mention
         for mention in _word_mentions(tokens, _DEPTH_WORDS)
-        if mention.end not in nouns and not _of_another_thing(tokens[mention.end : mention.end + 2])
+        if mention.end not in nouns
+        and not _of_another_thing(tokens[mention.end : mention.end + 2])
+        and not _of_a_class(tokens, mention.start)
     ]
     return _values(_before(tokens, _affirmed(tokens, _without_options(tokens, mentions)), "than"))
+
+
+def _of_a_class(tokens: Sequence[str], index: int) -> bool:
+    """`the buildings are high`, in a clause that does not speak of depth."""
+    start = max((i + 1 for i in range(index) if tokens[i] in _NEGATION_ENDS), default=0)
+    return bool(class_mentions(tokens[start:index])) and _DEPTH_NOUNS.isdisjoint(tokens[start:index])
 
 
 def _of_another_thing(following: Sequence[str]) -> bool:
@@ -216,7 +224,7 @@ def _farther_classes(tokens: list[str]) -> Claims:
         distance_relation(clause)
         for sentence in sentences(tokens)
         for clause in clauses(sentence)
-        if {"farther", "further"}.intersection(clause)
+        if {"farther", "further", "behind"}.intersection(clause)
     )
     return frozenset(relation.second for relation in relations if relation and relation.second and not relation.denied)
 

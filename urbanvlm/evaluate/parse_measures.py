@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from urbanvlm.evaluate.parse_presence import NEUTRAL_WORDS
+from urbanvlm.evaluate.parse_presence import NEUTRAL_WORDS, POSSIBLY
 from urbanvlm.evaluate.parse_question import Question
 from urbanvlm.evaluate.parse_text import ODD_DIGIT
 from urbanvlm.evaluate.vocabulary import VEHICLE_WORDS, class_mentions, content_words, word_set
@@ -45,7 +45,7 @@ OTHER_UNITS = word_set(
 _LENGTHS_OF = frozenset({"length", "lengths", "block", "blocks"})
 PERCENT = frozenset({"%", "percent", "pct", "percentage"})
 _BOUND_SIGNS = frozenset("<>≤≥")
-_BOUND_WORDS = word_set("over under above below beyond exceeding") | _BOUND_SIGNS
+_BOUND_WORDS = word_set("within over under above below beyond exceeding") | _BOUND_SIGNS
 _BOUND_PAIRS = {(word, "than") for word in word_set("more less fewer greater larger smaller higher lower")} | {
     ("at", "least"),
     ("at", "most"),
@@ -136,18 +136,14 @@ def _digits(word: str) -> Iterator[Lexeme]:
         if match[3]:
             yield match[3]
     elif match := _RANGE.fullmatch(word):
-        ends = [_value(match[1]), _value(match[3])]
-        yield from (_as_lexeme(ends[0]), "to", _as_lexeme(ends[1]))
+        low, high = (None if (end := _value(part)) is None else Number(end) for part in (match[1], match[3]))
+        yield from (low, "to", high)
         if match[4] or match[2]:
             yield match[4] or match[2]
     elif match := _FRACTION.fullmatch(word):
         yield from (Number(float(match[1])), "/", Number(float(match[2])))
     else:
         yield word if any(map(str.isalpha, word)) else None
-
-
-def _as_lexeme(value: float | None) -> Lexeme:
-    return None if value is None else Number(value)
 
 
 def _value(digits: str) -> float | None:
@@ -263,7 +259,7 @@ def _is_no_count(lexemes: Sequence[Lexeme], index: int, question: Question) -> b
     following = _at(lexemes, index + 1)
     if following in _NOT_A_COUNT or _at(lexemes, index - 1) in _POINTS_AT_ONE:
         return True
-    known = not isinstance(following, str) or not following or following in NEUTRAL_WORDS
+    known = not isinstance(following, str) or not following or following in NEUTRAL_WORDS | POSSIBLY
     return not known and not _counts_class(lexemes, index + 1, question)
 
 

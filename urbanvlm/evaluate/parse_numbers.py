@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from urbanvlm.evaluate.parse_measures import METRES, OTHER_UNITS, PERCENT, Lexeme, Number, Reading, lexemes_of, measures
-from urbanvlm.evaluate.parse_presence import denies_presence, other_colour
+from urbanvlm.evaluate.parse_presence import denies_presence, of_another_kind
 from urbanvlm.evaluate.parse_question import Question
 from urbanvlm.evaluate.parse_text import tokens_of, without_ignorance
-from urbanvlm.evaluate.vocabulary import VEHICLE_WORDS, class_mentions, own_mentions, word_set
+from urbanvlm.evaluate.vocabulary import CLASSES, VEHICLE_WORDS, class_mentions, own_mentions, word_set
 
 
 def number_claims(text: str, kind: str, question: Question) -> frozenset[float | None]:
@@ -22,17 +22,20 @@ def number_claims(text: str, kind: str, question: Question) -> frozenset[float |
     `no cars` and `none` claim 0 for a count or share, a bare `no` does not. Lengths are in metres. Numbers of other
     things than the question names (`3 people` of cars) are left out.
     """
-    text = _without_echoed_bounds(without_ignorance(text), question)
-    lexemes = list(lexemes_of(_about_what_was_asked(text, question)))
+    whole_text = _without_echoed_bounds(without_ignorance(text), question)
+    text = _about_what_was_asked(whole_text, question)
+    if kind == "integer":
+        text = _NUMBERED.sub(" ", text)
+    lexemes = list(lexemes_of(text))
     readings = list(measures(lexemes, kind, question))
     claims = [claim for claim in (_for_kind(r, kind, question) for r in _measured(readings, kind)) if claim is not None]
-    strong = [claim for claim in claims if not claim.weak] or claims
+    strong = [claim for index, claim in enumerate(claims) if not claim.weak or all(c.weak for c in claims[:index])]
     values = {None if claim.value is None else round(claim.value, 9) for claim in strong}
-    if kind == "integer" and (len(values) > 1 or _has_parts(len(strong), values, lexemes)):
+    if kind == "integer" and (len(values) > 1 or _has_parts(text, len(strong), values, lexemes)):
         values = {_total([claim.value for claim in strong], lexemes, text, question)}
     if kind == "share" and len(values) > 1:
         values = _unrounded(strong, values)
-    if kind != "number" and denies_presence(text, question):
+    if kind != "number" and denies_presence(whole_text, question):
         values.add(0.0)
     return frozenset(values)
 
@@ -60,6 +63,7 @@ def _unrounded(claims: Sequence[Reading], values: set[float | None]) -> set[floa
 _ROUNDED = 0.005
 _TOTAL = re.compile(
     r"\b(?:(?:a )?total (?:of|is|:)|total (?:number|count|amount)[^.!\n]{0,80}? is|adds? up to)(?= )"
+    r"|(?:^|(?<=[.!:,\n]) ?)(?:in total|overall|altogether|in all),?(?: there are| there is| i (?:see|count))?(?= )"
     r"|(?P<before>\b\w+(?: \w+){0,2}) (?:in total|altogether|in all)\b"
 )
 
@@ -79,23 +83,34 @@ def _total(numbers: Sequence[float | None], lexemes: Sequence[Lexeme], text: str
     if None in numbers:
         return None
     known = [number for number in numbers if number is not None]
+    head, *later = _HEAD_END.split(text.strip(), maxsplit=1)
+    if not later or known[0] < 2 or len(list(measures(list(lexemes_of(head)), "integer", question))) != 1:
+        return None
     others = sum(word in _OTHERS and not isinstance(following, Number) for word, following in pairwise([*lexemes, ""]))
-    worded = sum(isinstance(lexeme, str) for lexeme in lexemes) >= len(known)
-    if worded and len(known) + others > 2 and sum(known[1:]) + others == known[0]:
-        return known[0]
-    first, *later = re.split(r"[.!\n] ?", text.strip(), maxsplit=1)
-    examples = later and _EXAMPLE.match(later[0]) and set(known[1:]) == {1.0}
-    return known[0] if examples and known[0] > 1 and not _PLACES.intersection(first.split()) else None
+    parts = len(known) + others > 2 and sum(known[1:]) + others == known[0]
+    example = _EXAMPLE.match(later[0]) and set(known[1:]) == {1.0} and not _PLACES.intersection(head.split())
+    return known[0] if parts or example else None
 
 
+_HEAD_END = re.compile(r"[:.!(\n](?: |$)?")
 _EXAMPLE = re.compile(r"one\b(?! (?:more|of)\b)")
-
-
 _PLACES = word_set("left right front behind back foreground background middle center centre")
 
 
-def _has_parts(claims: int, values: set[float | None], lexemes: Sequence[Lexeme]) -> bool:
-    """Is the one number said perhaps that of parts: `2 on the left, 2 on the right`, `one here, another there`?"""
+_OF_EACH = re.compile(r"\b(?:(?:on|in|at) each|each side|each(?= ?(?:[.,;!\n]|$))|(?:both|either|per) sides?|apiece)\b")
+
+_NUMBERED = re.compile(rf"\b(?:number|no\.|route|line|lane|{'|'.join(sorted(CLASSES))}) \d{{1,4}}\b(?![.,]?\d)")
+"""`bus 12` is a name."""
+_TWICE = re.compile(
+    r"\b(\d{1,4}|one|two|three|four|five|six|seven|eight|nine|ten) [a-z][^.;:!?\n]{0,60}(?:\band|,) \1 [a-z]"
+)
+
+
+def _has_parts(text: str, claims: int, values: set[float | None], lexemes: Sequence[Lexeme]) -> bool:
+    """Is the one number said perhaps that of parts: `2 men and 2 women`, `one here, another there`?"""
+    twice = (next(lexemes_of(match[1])) for match in _TWICE.finditer(text))
+    if _OF_EACH.search(text) or any(isinstance(number, Number) and number.value in values for number in twice):
+        return True
     several = claims > 1 and len({lexeme for lexeme in lexemes if lexeme in _PLACES}) > 1
     return several or (values == {1.0} and ("another" in lexemes or ("the", "other") in pairwise(lexemes)))
 
@@ -121,16 +136,15 @@ _SEGMENT = re.compile(r"([,.;!](?= |\n|$)|\n|\b(?:and|but|while|whereas)\b)")
 
 
 def _about_what_was_asked(text: str, question: Question) -> str:
-    """The text less the pieces that name only other classes than the question."""
-    if not class_mentions(tokens_of(text)) or not question.classes:
-        return text
+    """The text less the pieces that name only other classes, or another kind, than the question."""
     pieces = _SEGMENT.split(text)
-    for index in range(0, len(pieces), 2):
-        tokens = tokens_of(pieces[index])
-        if other_colour(set(tokens), question.words):
-            pieces[index] = " ; "
-        named = {mention.value for mention in own_mentions(tokens, class_mentions(tokens))}
-        if named and not named & question.classes and not VEHICLE_WORDS.intersection(tokens):
+    tokens = [tokens_of(piece) for piece in pieces]
+    classes = [{mention.value for mention in own_mentions(words, class_mentions(words))} for words in tokens]
+    named = any(found and found & question.classes for found in classes)
+    for index, (words, found) in enumerate(zip(tokens, classes, strict=True)):
+        vehicles = not VEHICLE_WORDS.isdisjoint(words)
+        others = vehicles and named if vehicles else found and question.classes
+        if (others and not found & question.classes) or of_another_kind(words, question):
             pieces[index] = " ; "
     return "".join(pieces)
 

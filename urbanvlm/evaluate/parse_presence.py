@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, pairwise, takewhile
@@ -30,13 +29,15 @@ _AFTER_ANSWER_NO = word_set(
     "there it they i we you he she this that these those the a an because since as but and or not no yes all only in "
     "based according sir"
 )
-_NEGATES_WHAT_FOLLOWS = word_set("without lack lacks lacking devoid") | {DETERMINER_NO}
+_NEGATES_WHAT_FOLLOWS = word_set("without lack lacks lacking devoid absence") | {DETERMINER_NO}
 _NOBODY = word_set("none nothing nobody")
-_NEGATES_ALONE = word_set("neither absent missing zero fail fails failed") | _NOBODY | _NEGATES_WHAT_FOLLOWS
+_NEGATES_ALONE = word_set("neither absent missing nowhere zero fail fails failed") | _NOBODY | _NEGATES_WHAT_FOLLOWS
 NEGATORS = word_set("not never 0") | _NEGATES_ALONE
 POSSIBLY = word_set("may might maybe perhaps possibly doubt unlikely")
 BARELY = word_set("hardly barely scarcely almost nearly virtually")
+DISPUTES = word_set("wrong incorrect false untrue inaccurate")
 _DEGREES = word_set("fully clearly entirely completely only just many much enough more exactly all every too so very")
+_PLAINLY = word_set("clearly well properly exactly fully entirely")
 _BROKEN_OFF = word_set("a an the") | {DETERMINER_NO}
 _LIMITS = {(DETERMINER_NO, word) for word in ("fewer", "less", "other")}
 
@@ -48,7 +49,7 @@ def mark_determiners(tokens: Sequence[str]) -> list[str]:
         hyphen = following == "-" and "".join(tokens[index + 2 : index + 3]).isalpha()
         noun = following.isalpha() and following not in _AFTER_ANSWER_NO
         noun = noun or (following == "" and index > 0 and tokens[index - 1] in _IS)  # broken off: `there are no`
-        if (token == "no" and (noun or hyphen)) or (token == "free" and following == "of"):
+        if (token == "no" and (noun or hyphen)) or (token in {"free", "empty"} and following == "of"):
             marked[index] = DETERMINER_NO
     return marked
 
@@ -60,7 +61,8 @@ def negated(clause: Clause) -> bool:
 def hedged(clause: Clause) -> bool:
     """`there may be`: it could be so, which claims nothing; `could not` is no hedge."""
     return bool(POSSIBLY.intersection(clause)) or any(
-        token == "could" and following != "not" for token, following in pairwise([*clause, ""])
+        token == "could" and following != "not" and DETERMINER_NO not in clause
+        for token, following in pairwise([*clause, ""])
     )
 
 
@@ -70,7 +72,8 @@ _CONTAINS = word_set(
     "contain contains show shows has have include includes see spot detect feature features depict find notice"
 )
 _SEEN = _CONTAINS | word_set(
-    "visible present seen spotted detected found exist exists observed depicted shown appear appears featured"
+    "visible present seen spotted detected found exist exists observed depicted shown appear appears featured "
+    "identified noticed located"
 )
 _IS = word_set("is are was were")
 _EXISTS = _IS | word_set("exists exist seems must")
@@ -104,9 +107,9 @@ def existence(clause: Clause, places: Claims = frozenset()) -> str | None:
     `places` are words that say as much as `is visible`, such as foreground.
     """
     pairs = set(pairwise(clause))
-    if hedged(clause) or BARELY.intersection(clause) or _limits(pairs, clause):
-        return None
     words = set(clause)
+    if hedged(clause) or words & (BARELY | DISPUTES) or _limits(pairs, clause):
+        return None
     placed = bool(words & places) and bool(words & _IS or class_mentions(clause))
     predicate = placed or bool(words & _SEEN) or bool("there" in words and words & _EXISTS)
     negations = sum(token in NEGATORS for token in clause)
@@ -122,7 +125,17 @@ _SURFACES = word_set("road sidewalk terrain ground sky background foreground sce
 """Where a street's things usually are: `on the road` tells no car from another."""
 _JOINTS = word_set("or and nor ,")
 _SIGNS = word_set("sign evidence trace existence presence instance hint such other single")
-_COLOURS = word_set("red blue green yellow orange white black brown grey gray silver pink purple")
+_KINDS: tuple[Mapping[str, str], ...] = (
+    {colour: colour for colour in "red blue green yellow orange white black brown grey silver pink purple".split()},
+    {
+        **dict.fromkeys(("man", "men", "guy", "guys"), "man"),
+        **dict.fromkeys(("woman", "women", "lady", "ladies"), "woman"),
+        **dict.fromkeys(("boy", "boys"), "boy"),
+        **dict.fromkeys(("girl", "girls"), "girl"),
+        **dict.fromkeys(("child", "children"), "child"),
+    },
+)
+"""Words that exclude each other: what is blue is not red."""
 _DESCRIBING_VERBS = word_set("is are was were has have do does did can could may might")
 _SAYS = word_set("see seems seem appears appear think believe say show shows indicates suggests so but is find notice")
 _RELATIVE = word_set("that which who")
@@ -158,14 +171,14 @@ def presence(clause: Clause, question: Question, places: Claims = frozenset(), e
     """
     clause = main_clause(clause)
     said = existence(clause, places)
-    if said is None or clause[-1] in _BROKEN_OFF:
+    if said is None or clause[-1] in _BROKEN_OFF or ("not" in clause and _PLAINLY.intersection(clause)):
         return None
     if NEUTRAL_WORDS.union(places).issuperset(token for token in clause if token.isalpha()):
         return said if said == "no" or not _SPEAKER_ONLY.issuperset(clause) else None
     if not question.wording:
         return said if (denied_classes(clause) if said == "no" else _classes_there(clause)) else None
     about = _denies(clause, question, each) if said == "no" else _affirms(clause, question, each)
-    return said if about else None
+    return said if about and not of_another_kind(clause, question) else None
 
 
 def _denies(clause: Clause, question: Question, each: bool) -> bool:
@@ -183,7 +196,7 @@ def _denies(clause: Clause, question: Question, each: bool) -> bool:
     else:
         found = all(denied & option for option in asked.options)
     elsewhere = any(
-        words - _SURFACES and not (place in asked.where and words <= asked.words)
+        (words if asked.where else words - _SURFACES) and not (place in asked.where and words <= asked.words)
         for place, words in _places(clause).items()
         if place != "in" or words & CLASSES
     )
@@ -193,19 +206,18 @@ def _denies(clause: Clause, question: Question, each: bool) -> bool:
 def _affirms(clause: Clause, question: Question, each: bool) -> bool:
     """Is what is there what was asked about, with all that describes it?"""
     asked = _asked(question)
-    words = set(content_words(clause)) - (
-        {mention.value for mention in class_mentions(clause)} - _classes_there(clause)
-    )
+    words = set(content_words(clause)) - (named_classes(clause) - _classes_there(clause))
     found = bool(words & asked.subject) if each else any(option <= words for option in asked.options)
-    return (
-        found and not other_colour(words, asked.words) and asked.surroundings <= words and asked.where <= _where(clause)
-    )
+    return found and asked.surroundings <= words and asked.where <= _where(clause)
 
 
-def other_colour(words: AbstractSet[str], asked: AbstractSet[str]) -> bool:
-    """Is it blue what is spoken of, where a red one was asked about?"""
-    colours = _COLOURS & asked
-    return bool(colours and _COLOURS & words and not colours & words)
+def of_another_kind(clause: Clause, question: Question) -> bool:
+    """Is it a blue one that is spoken of, where a red one was asked about; men, where women were?"""
+    for kinds in _KINDS:
+        said = {kinds[token] for token in clause if token in kinds}
+        if said and (asked := {kinds[token] for token in question.tokens if token in kinds}) and not asked & said:
+            return True
+    return False
 
 
 def _phrases(clause: Clause) -> list[list[str]]:
@@ -291,10 +303,13 @@ def named_classes(clause: Clause) -> Claims:
     return frozenset(mention.value for mention in class_mentions(clause))
 
 
+_MAY_DENY = NEGATORS | {"no", "free", "empty"}
+
+
 def denies_presence(text: str, question: Question) -> bool:
     """Does the text say that there is none of what is asked (`no cars are visible`, `none`)? A bare `no` does not."""
     tokens = tokens_of(text)
-    if not NEGATORS.intersection(tokens) and "no" not in tokens and "free" not in tokens:
+    if not _MAY_DENY.intersection(tokens):
         return False
     return any(
         presence(clause, question) == "no"

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from urbanvlm.evaluate.parse_presence import BARELY, NEGATORS, POSSIBLY, Claims, Clause, hedged, named_classes, negated
+from urbanvlm.evaluate.parse_presence import (
+    BARELY,
+    DISPUTES,
+    NEGATORS,
+    POSSIBLY,
+    Claims,
+    Clause,
+    hedged,
+    named_classes,
+    negated,
+)
 from urbanvlm.evaluate.parse_question import Question
 from urbanvlm.evaluate.parse_text import sentences
 from urbanvlm.evaluate.vocabulary import class_mentions, named, word_set
 
 
 def relevant(clause: Clause, question: Question) -> bool:
-    """Is the clause about a class that was asked, or about none at all?"""
-    about = named_classes(clause)
-    return not about or not question.classes or bool(about & question.classes)
+    """Is the clause about classes that were asked, or about none at all?"""
+    return not question.classes or named_classes(clause) - {"road", "sidewalk"} <= question.classes
 
 
 # ---- nearer, hidden, more -------------------------------------------------------------------------------------------
@@ -30,7 +39,6 @@ _FEWER = word_set("fewer less smaller lower")
 _OUTNUMBERS = word_set("outnumber outnumbers exceed exceeds")
 _ASKS = word_set("is are was were does do did can a an the there you see any image picture photo scene in of to this")
 _MAY_STAND_BETWEEN = NEGATORS | _ASKS | word_set("placed located positioned parked directly right clearly")
-_DISPUTES = word_set("wrong incorrect false untrue inaccurate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ def relation_claim(clause: Clause, hiding: bool, question: Question) -> str | No
     asked = read(question.tokens) if said else None
     if said is None or asked is None:
         return None
-    question_negated = asked.denied != bool(_DISPUTES.intersection(question.tokens))
+    question_negated = asked.denied != bool(DISPUTES.intersection(question.tokens))
     if _matches(said, asked.first, asked.second):
         holds = not said.denied
     elif _matches(said, asked.second, asked.first) and not said.denied and not hiding:
@@ -95,7 +103,7 @@ def _matches(said: Relation, first: str | None, second: str | None) -> bool:
 
 def restated(clause: Clause, question: Question) -> str | None:
     """Does the clause put the question as a statement (`the dog is sitting on the bench`), or deny it?"""
-    if hedged(clause) or not question.words or negated(question.tokens) or _DISPUTES.intersection(question.tokens):
+    if hedged(clause) or not question.words or negated(question.tokens) or DISPUTES.intersection(question.tokens):
         return None
     wanted = [word for word in named(question.tokens) if word not in _ASKS]
     said = iter(named(clause))
@@ -167,7 +175,7 @@ class Predicate:
         return "yes" if affirms and not negated(clause) else "no"
 
 
-_LESS = word_set("less fewer least")
+_LESS = word_set("less fewer least few little some")
 WRONG_TO_SAY = frozenset(
     ("negation.conjunction", *(f"negation.composite_conjunction_{number}" for number in (1, 2, 3)))
 )

@@ -27,6 +27,7 @@ _NOT = re.compile(r"\b(is|are|was|were|do|does|did|has|have|had|could|would|shou
 _SHORT_IS = re.compile(r"\b(it|there|that|this|what|which|here)'s\b")
 _SHORT_VERB = re.compile(r"'(re|m|ve|ll|d)\b")
 _LONG_VERB = {"re": " are", "m": " am", "ve": " have", "ll": " will", "d": " would"}
+_NOTHING_BUT = re.compile(r"\b(?:nothing|none|nobody|no one) (?:but|except|other than)\b")
 _NOT_ONE = re.compile(r"\bnot (?:even )?(?:a single|one)\b(?! (?:but|of)\b)")
 
 ODD_DIGIT = "\N{REPLACEMENT CHARACTER}"
@@ -97,7 +98,7 @@ def _spelled_out(text: str) -> str:
     if "'" in text:
         text = _SHORT_IS.sub(r"\1 is", text)
         text = _SHORT_VERB.sub(lambda match: _LONG_VERB[match[1]], text)
-    return _NOT_ONE.sub("no", text)
+    return _NOT_ONE.sub("no", _NOTHING_BUT.sub("only", text))
 
 
 def tokens_of(text: str) -> list[str]:
