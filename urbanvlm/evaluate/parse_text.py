@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_APOSTROPHES_AND_DASHES = str.maketrans({**dict.fromkeys("’‘ʼ`´", "'"), **dict.fromkeys("‐‑‒–—―−", "-")})
+_QUOTES_AND_DASHES = str.maketrans(
+    dict.fromkeys("’‘ʼ`´", "'") | dict.fromkeys("“”„‟«»", '"') | dict.fromkeys("‐‑‒–—―−", "-")
+)
 _CONTROLS = {chr(code): " " for code in (*range(32), 127) if chr(code) not in "\t\n"}
 _MARKUP = str.maketrans(_CONTROLS | {"*": " ", "\r": "\n", "\u2028": "\n", "\u2029": "\n"})
 _UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?!\d)")  # markup and `traffic_light`, but not `image_12`
@@ -44,8 +46,8 @@ def clean(text: str) -> str:
     """
     if not text.isascii():
         text = "".join(_spell(character) for character in text)
-        text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES_AND_DASHES))
-        text = text.translate(_APOSTROPHES_AND_DASHES)
+        text = unicodedata.normalize("NFKC", text.translate(_QUOTES_AND_DASHES))
+        text = text.translate(_QUOTES_AND_DASHES)
     text = _LOWER_THEN_UPPER.sub(" ", text)
     text = text.replace("```", "\n").replace("`", "'").translate(_MARKUP).lower()
     if "_" in text:
