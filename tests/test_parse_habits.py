@@ -161,6 +161,8 @@ HABITS = {
         There are 3 dogs in total: 1 small dog and 2 large dogs. -> 3
         The total number of dogs is 6, with 4 dogs in front. -> 6
         In total 2 dogs, in total 3 dogs. -> ?
+        There are 7 dogs in total. So 6 dogs are in the scene. -> ?
+        The total number of dogs is 2 groups of 3 dogs + 1 dog = 7 dogs. -> ?
         object.cooccurrence: Are there both a car and a person in the scene?
         There is a car. -> ?
         A car stands there. No person is visible. -> no
@@ -202,6 +204,7 @@ HABITS = {
         A dog is nearest. -> dog
         viewfactor.scalar: What share of the picture is sky?
         There isn't sufficient information to estimate the share. -> ?
+        There isn't sufficient information on how much of the picture is sky. -> ?
     """,
     "says more than was asked": r"""
         presence.binary: Is there a bus in the scene?

@@ -121,10 +121,11 @@ def _parse(text: str, subtype: str, kind: str, question: Question) -> Parsed:
     def claims_of(turn: Turn) -> Claims:
         for part in turn.readings:
             if claims := _claims(part, subtype, kind, question):
-                final = _claims(conclusion(part), subtype, kind, question)
-                settles = len(final) == 1 and not final & {None}
-                unsettled = len(claims) > 1 or claims & {None}
-                return final if settles and unsettled else claims | final if settles else claims
+                sentence, settles = conclusion(part)
+                final = _claims(sentence, subtype, kind, question)
+                if len(final) != 1 or None in final:
+                    return claims
+                return final if settles and (len(claims) > 1 or None in claims) else claims | final
         return frozenset()
 
     for turn in turns(clean(text), question):

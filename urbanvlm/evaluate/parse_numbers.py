@@ -74,8 +74,7 @@ def _total(numbers: Sequence[float | None], lexemes: Sequence[Lexeme], text: str
     None where it does not: `2 on the left, 3 on the right`.
     """
     totals = [
-        match["before"] or " ".join(re.split("[:;,(]", text[match.end() :])[0].split()[:2])
-        for match in _TOTAL.finditer(text)
+        match["before"] or re.split(r"[:;,(!\n]|\.(?!\d)", text[match.end() :])[0] for match in _TOTAL.finditer(text)
     ]
     if totals:
         found = {r.value for r in measures(list(lexemes_of(" ; ".join(totals))), "integer", question) if not r.weak}

@@ -156,7 +156,8 @@ def clauses(sentence: list[str]) -> list[list[str]]:
 
 _IGNORANCE = re.compile(
     r"\b(?:(?:there|it|that|this|i) (?:is|are|was|am|would be) (?:absolutely |simply |just |still )?)?(?:"
-    r"(?:not|un) ?(?:entirely |quite |completely |very |really )?(?:sure|certain|known|possible|enough|able)\b"
+    r"(?:not|un) ?(?:entirely |quite |completely |very |really )?"
+    r"(?:sure|certain|known|possible|enough|sufficient|adequate|able)\b"
     r"|(?<=it is )not (?:entirely |quite |completely |very |really )?clear\b|unclear\b"
     r"|not (?:entirely |quite |completely )?clear (?=whether|if|how|what|which|where)"
     r"|(?:can|could|do|does|did|am|is|are) not (?:really |be )?"

@@ -30,7 +30,7 @@ _LIST_MARKER = re.compile(r"^\d{1,2}[.)] (?=\S)", re.MULTILINE)
 _WORD = re.compile(r"\w")
 _LEAST_WORDS_OF_A_QUESTION = 3
 _SENTENCE_END = re.compile(r"[.!;](?= |\n|$)|\n")
-_CONCLUDES = re.compile(r"(?:^|(?<=[.!;\n]) ?)(?:so )?(?:therefore|thus|hence|in conclusion)\b")
+_CONCLUDES = re.compile(r"(?:^|(?<=[.!;\n]) ?)(?:so )?(?:therefore|thus|hence|in conclusion|so)\b")
 _DOUBTFUL_ANSWER = re.compile(r" ?(?:maybe|perhaps|possibly|probably|i (?:think|guess|would say))\b")
 _DOUBTS = re.compile(r" ?(?:wait|hmm?|but|or|so|and|okay|ok|let|should|well|actually)\b")
 _REFERS_BACK = re.compile(r" ?(?:is|are|was|were|does|do|did|could|can|would) (?:that|it|this|these|those|they)\b")
@@ -56,10 +56,15 @@ def may_echo(text: str) -> bool:
     return text.count(" ") >= _LEAST_WORDS_OF_A_QUESTION - 1
 
 
-def conclusion(text: str) -> str:
-    """The last sentence that begins with `therefore` or the like; empty where none does."""
+def conclusion(text: str) -> tuple[str, bool]:
+    """The last sentence that begins with `therefore`, or `so`, if any; and whether it settles what is said before it.
+
+    A mere `so` does not, but what it says must agree.
+    """
     starts = list(_CONCLUDES.finditer(text))
-    return _SENTENCE_END.split(text[starts[-1].end() :], maxsplit=1)[0] if starts else ""
+    if not starts:
+        return "", False
+    return _SENTENCE_END.split(text[starts[-1].end() :], maxsplit=1)[0], not starts[-1][0].endswith("so")
 
 
 def turns(text: str, question: Question) -> Iterator[Turn]:
