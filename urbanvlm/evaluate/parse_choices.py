@@ -62,9 +62,14 @@ def depth_claims(text: str) -> Claims:
     return _values(_before(tokens, _affirmed(tokens, _without_options(tokens, mentions)), "than"))
 
 
+_CLAUSE_WITHIN = 20
+"""tokens"""
+
+
 def _of_a_class(tokens: Sequence[str], index: int) -> bool:
     """`the buildings are high`, in a clause that does not speak of depth."""
-    start = max((i + 1 for i in range(index) if tokens[i] in _NEGATION_ENDS), default=0)
+    first = max(0, index - _CLAUSE_WITHIN)
+    start = max((i + 1 for i in range(first, index) if tokens[i] in _NEGATION_ENDS), default=first)
     return bool(class_mentions(tokens[start:index])) and _DEPTH_NOUNS.isdisjoint(tokens[start:index])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from urbanvlm.evaluate.parse_measures import METRES, OTHER_UNITS, PERCENT, Lexeme, Number, Reading, lexemes_of, measures
 from urbanvlm.evaluate.parse_presence import denies_presence, of_another_kind
@@ -29,7 +29,7 @@ def number_claims(text: str, kind: str, question: Question) -> frozenset[float |
     lexemes = list(lexemes_of(text))
     readings = list(measures(lexemes, kind, question))
     claims = [claim for claim in (_for_kind(r, kind, question) for r in _measured(readings, kind)) if claim is not None]
-    strong = [claim for index, claim in enumerate(claims) if not claim.weak or all(c.weak for c in claims[:index])]
+    strong = [*takewhile(lambda claim: claim.weak, claims), *(claim for claim in claims if not claim.weak)]
     values = {None if claim.value is None else round(claim.value, 9) for claim in strong}
     if kind == "integer" and (len(values) > 1 or _has_parts(text, len(strong), values, lexemes)):
         values = {_total([claim.value for claim in strong], lexemes, text, question)}

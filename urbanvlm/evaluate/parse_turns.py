@@ -186,7 +186,9 @@ def _readings(text: str) -> list[str]:
         if len(parts) > 1:
             rest = next((part.strip() for part in reversed(parts[1:]) if _WORD.search(part)), "")
             line = _NEXT_KEY.split(rest.split("\n", 1)[0], maxsplit=1)[0]
-            candidates = [parts[0]] if _ONLY_A_LETTER.fullmatch(rest) else [line] if owns_up(line) else [line, rest]
+            candidates = [line] if owns_up(line) else [line, rest]
+            if _ONLY_A_LETTER.fullmatch(rest):  # an option's; what stands before may say which
+                candidates = [parts[0][: max(map(parts[0].rfind, ".!\n")) + 1]]
             break
     else:
         candidates = [text]
