@@ -6,11 +6,8 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 
-PICTURE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
-    *(".avif", ".heic", ".heif", ".jp2", ".ppm", ".pgm"),
-)
-"""endings that are no part of a name; any other dot is one, as in a coordinate"""
+PICTURE_ENDINGS = frozenset("jpg jpeg png webp tif tiff bmp gif avif heic heif jp2 ppm pgm".split())
+"""after the last dot they are no part of a name; any other dot is one, as in a coordinate"""
 UNTOLD = (
     "neither `place` nor the name tells of which place they are, so each is a place of its own; write `place` into the "
     "rows where several show one place, or neighbouring ones, as intervals and splits go by places"
@@ -58,11 +55,12 @@ def panorama_folders(image_ids: Iterable[str]) -> frozenset[str]:
 
 def _parts(image_id: str) -> tuple[str, str]:
     """(folder, name without extension), in one Unicode form, so that two ways to write a path are one place."""
-    *folders, name = [part for part in unicodedata.normalize("NFC", image_id).split("/") if part not in ("", ".")] or [
-        image_id
-    ]
-    suffix = next((suffix for suffix in PICTURE_SUFFIXES if name.lower().endswith(suffix)), "")
-    return "/".join(folders), name[: len(name) - len(suffix)] or name
+    path = image_id if image_id.isascii() else unicodedata.normalize("NFC", image_id)
+    if "/" in path:
+        path = "/".join(part for part in path.split("/") if part not in ("", "."))
+    folder, _, name = path.rpartition("/")
+    stem, _, ending = name.rpartition(".")
+    return folder, stem if stem and ending.lower() in PICTURE_ENDINGS else name
 
 
 def _is_bare_heading(stem: str) -> bool:

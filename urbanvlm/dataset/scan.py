@@ -204,9 +204,11 @@ class _Builder:
     def _judge_tokens(self, numbers: Sequence[int], texts: _Texts) -> None:
         """A model would take the token for a second picture, and training would end when the row's turn comes."""
         columns = {"question": texts.question, "answer": [answer for _, answer in texts.answer]}
-        for name, values in (columns | {"cot_answer": texts.rationale or ()}).items():
-            for number, value in zip(numbers, values, strict=False):
-                if value is not None and IMAGE_TOKEN in value:
+        for name, values in (columns | {"cot_answer": [text or "" for text in texts.rationale or ()]}).items():
+            if IMAGE_TOKEN not in "\n".join(values):
+                continue
+            for number, value in zip(numbers, values, strict=True):
+                if IMAGE_TOKEN in value:
                     what = f"{name} holds {IMAGE_TOKEN}; take it out, as every question gets its picture"
                     self.tally.add("image-token", number, what)
 
