@@ -19,6 +19,9 @@ export URBANVLM_REVISION := $(value REVISION)
 unexport PYTHONDONTWRITEBYTECODE
 export TORCH PYTHON RUNTIME BASE_IMAGE BUILD_BASE_IMAGE
 
+# An environment module's Python is another than .venv's, and without compiled modules every start takes three times as long.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE CDPATH
+
 # As in an activated environment: DeepSpeed looks for ninja on PATH.
 python := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python
 need = $(if $(value $(1)),,$(error make $@ needs $(1)=…, for example: make $@ $(1)=$(2)))

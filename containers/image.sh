@@ -7,6 +7,7 @@
 # the folder URBANVLM_IMAGES=…
 set -euo pipefail
 images=$(realpath --canonicalize-missing "${URBANVLM_IMAGES:-$(dirname "$0")/images}")
+unset CDPATH # cd would look there first
 cd "$(dirname "$0")"
 source ./locks.sh
 

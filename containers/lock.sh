@@ -2,6 +2,7 @@
 # Make the locks from the .in files: every package pinned with its hashes, for every Python from 3.10 on.
 # What is pinned already stays as it is; to renew a package, delete its entry.
 set -euo pipefail
+unset CDPATH # cd would look there first
 cd "$(dirname "$0")"
 PYTHON=${PYTHON:-python3}
 export UV_PYTHON_DOWNLOADS=never

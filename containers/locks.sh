@@ -11,6 +11,29 @@ lock_hash() {
 # The entry of a package in requirements.lock.
 locked() { awk "/^$1==/,/[^\\\\]\$/" "$(dirname "${BASH_SOURCE[0]}")/requirements.lock"; }
 
+# keep_pip_sources PYTHON: of pip's settings, in the environment and in its files, only what says where packages come from
+# and how to get there is kept. The others change what is installed or where: targets, constraints, dry runs.
+keep_pip_sources() {
+    local setting kept=()
+    mapfile -d '' kept < <("$1" -c '
+import ast, subprocess, sys
+kept = """index-url extra-index-url find-links no-index proxy cert client-cert trusted-host timeout default-timeout retries
+cache-dir no-cache-dir keyring-provider""".split()
+found = {}
+said = subprocess.run([sys.executable, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+lines = [line.partition("=") for line in said.stdout.decode(errors="replace").splitlines()]
+for section in ("global", "install", ":env:"):
+    for key, _, value in lines:
+        start, _, name = key.rpartition(".")
+        if start == section and name in kept:
+            found[name] = str(ast.literal_eval(value))
+for name, value in found.items():
+    sys.stdout.write("PIP_" + name.upper().replace("-", "_") + "=" + value + "\0")')
+    unset "${!PIP_@}"
+    for setting in "${kept[@]}"; do export "${setting?}"; done
+    export PIP_CONFIG_FILE=/dev/null
+}
+
 # install_locked PYTHON ARGUMENT…: pip install, from locks alone.
 # --no-deps: the locks are complete, and pip check proves it. --no-compile: Python compiles what it imports, which is
 # little of it. deepspeed comes as source only; it is built before torch is there, so that the build is the same on every

@@ -19,9 +19,11 @@ ROOT = Path(__file__).parent.parent
 
 STAND_IN = """#!/bin/sh
 [ "$1" = -c ] && exit 0
+[ -z "${SLOW:-}" ] || trap 'echo interrupted > "$NOTES.signal"; exit 130' INT
 printf '%s\\0' "$@" > "$NOTES"
+env > "$NOTES.env"
 command -v python > "$NOTES.path"
-[ -z "${SLOW:-}" ] || { trap 'echo interrupted > "$NOTES.signal"; exit 130' INT; while :; do sleep 0.05; done; }
+[ -z "${SLOW:-}" ] || while :; do sleep 0.05; done
 exit "${CODE:-0}"
 """
 
@@ -59,6 +61,8 @@ class Checkout:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # A shell in the background has its children ignore Ctrl-C, and a shell cannot undo that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def make(self, *words: str, **environment: str) -> tuple[int, str, str]:
@@ -155,6 +159,18 @@ def test_tensorboard_over_one_run_by_id_or_folder_or_over_all(checkout: Checkout
 def test_programs_of_the_environment_come_first(checkout: Checkout) -> None:
     assert checkout.make("status")[0] == 0
     assert Path(checkout.notes.with_name("notes.path").read_text().strip()) == checkout.folder / ".venv/bin/python"
+
+
+def test_another_pythons_variables_do_not_reach_ours(checkout: Checkout) -> None:
+    theirs = {
+        "PYTHONPATH": "/theirs",
+        "PYTHONHOME": "/theirs",
+        "PYTHONSTARTUP": "/theirs",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    assert checkout.make("status", CDPATH="/", **theirs)[0] == 0
+    noted = checkout.notes.with_name("notes.env").read_text(encoding="utf-8", errors="replace")
+    assert not {line.partition("=")[0] for line in noted.splitlines()} & {*theirs, "CDPATH"}
 
 
 def test_ctrl_c_reaches_python_and_make_waits_for_it(checkout: Checkout) -> None:

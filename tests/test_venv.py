@@ -10,7 +10,9 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -25,10 +27,16 @@ case "$*" in
     --version) echo Python 3.11.0 ;;
     "-m venv .venv") sleep "${SLOW:-0}"; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
     *torch-cpu.lock*) echo "ERROR: ${CPU_ERROR:-}" >&2; [ -z "${CPU_ERROR:-}" ] ;;
-    *requirements.lock*) [ -z "${SHARED_FAILS:-}" ] ;;
+    *requirements.lock*) env | grep ^PIP_ > "$NOTES.pip"; [ -z "${SHARED_FAILS:-}" ] ;;
+    "-m pip index versions torch") [ -n "${VERSIONS:-}" ] && echo "Available versions: $VERSIONS" ;;
+    "-m pip download"*) mkdir -p .venv/wheels; echo "$WHEEL" > .venv/wheels/torch-1.whl; [ -n "${WHEEL:-}" ] ;;
+    "-c import ast"*) shift; exec "$REAL" -c "$(cat "$NOTES.config" 2> /dev/null || echo pass)" ;;
+    "-c import torch"*) [ -z "${CANNOT_IMPORT:-}" ] ;;
 esac
 """
-NO_WHEEL = "No matching distribution found for torch==2.13.0+cpu"
+NO_WHEEL = "ResolutionImpossible: or any other words"
+VERSION = (ROOT / "containers" / "torch-cpu.lock").read_text().split("torch==")[1].split()[0]
+OTHER_VERSIONS = "2.99.0, 2.98.0"
 
 
 class Checkout:
@@ -48,19 +56,29 @@ class Checkout:
         path.write_text(text)
         path.chmod(0o755)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def pip_settings(self) -> dict[str, str]:
+        """Those of the environment in which the shared packages were installed."""
+        lines = self.notes.with_name("notes.pip").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def start(
+        self, *arguments: str, cwd: Path | None = None, script: str | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
         inherited = {k: v for k, v in os.environ.items() if k not in ("TORCH", "PYTHON")}
         inherited["PATH"] = f"{self.programs}:{inherited['PATH']}"
         return subprocess.Popen(
-            [self.folder / "containers" / "venv.sh", *arguments],
-            env=inherited | {"NOTES": str(self.notes)} | environment,
+            [script or self.folder / "containers" / "venv.sh", *arguments],
+            env=inherited | {"NOTES": str(self.notes), "REAL": sys.executable} | environment,
+            cwd=cwd,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
 
-    def make(self, *arguments: str, **environment: str) -> tuple[int, str]:
-        process = self.start(*arguments, **environment)
+    def make(
+        self, *arguments: str, cwd: Path | None = None, script: str | None = None, **environment: str
+    ) -> tuple[int, str]:
+        process = self.start(*arguments, cwd=cwd, script=script, **environment)
         _, said = process.communicate(timeout=60)
         return process.returncode, said
 
@@ -92,12 +110,18 @@ def test_the_cpu_build_where_pip_finds_it_and_every_install_checks_hashes(checko
     assert checkout.flavour == "cpu"
     assert installs(asked)[1:] == ["requirements.lock", "torch-cpu.lock"]
     assert all("--require-hashes" in line for line in asked if "pip install" in line)
-    assert asked[-1] == "-m pip check"
+    assert asked[-2] == "-m pip check" and asked[-1].startswith("-c import torch")
 
 
-@pytest.mark.parametrize("error", [NO_WHEEL, "THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE."])
-def test_the_cuda_build_where_pip_finds_no_such_cpu_wheel_and_it_says_so(checkout: Checkout, error: str) -> None:
-    code, said = checkout.make(CPU_ERROR=error)
+@pytest.mark.parametrize(
+    "there",
+    [{"VERSIONS": OTHER_VERSIONS}, {"VERSIONS": f"{OTHER_VERSIONS}, {VERSION}", "WHEEL": "of a hash of its own"}],
+)
+def test_the_cuda_build_where_pip_finds_no_such_cpu_wheel_and_it_says_so(
+    checkout: Checkout, there: dict[str, str]
+) -> None:
+    """Whatever words pip has for it: it is asked what is there."""
+    code, said = checkout.make(CPU_ERROR=NO_WHEEL, **there)
     assert (code, checkout.flavour) == (0, "cuda")
     assert installs(checkout.asked())[1:] == ["requirements.lock", "torch-cpu.lock", "torch-cuda.lock"]
     assert "no CPU wheel of torch" in said
@@ -111,10 +135,73 @@ def test_the_cuda_build_where_nvidia_smi_answers(checkout: Checkout) -> None:
 
 
 def test_an_error_that_is_not_about_the_wheel_is_shown_and_takes_nothing_else(checkout: Checkout) -> None:
-    code, said = checkout.make(CPU_ERROR="No space left on device")
+    for there in ({}, {"VERSIONS": f"{VERSION}, {OTHER_VERSIONS}"}):
+        code, said = checkout.make(CPU_ERROR="No space left on device", **there)
+        assert code == 2
+        assert "No space left on device" in said
+        assert checkout.flavour is None
+
+
+def test_the_hash_of_the_lock_makes_a_wheel_the_right_one(checkout: Checkout) -> None:
+    lock = checkout.folder / "containers" / "torch-cpu.lock"
+    lock.write_text(f"torch=={VERSION} \\\n    --hash=sha256:{sha256(b'known' + bytes([10])).hexdigest()}\n")
+    code, said = checkout.make(CPU_ERROR="No space left on device", VERSIONS=VERSION, WHEEL="known")
+    assert (code, checkout.flavour) == (2, None), said
+
+
+def test_what_cannot_be_imported_is_not_taken_for_made(checkout: Checkout) -> None:
+    code, said = checkout.make(CANNOT_IMPORT="1")
+    assert (code, checkout.flavour) == (2, None)
+    assert "cannot be imported" in said
+
+
+def test_the_size_is_said_before_anything_is_fetched(checkout: Checkout) -> None:
+    code, said = checkout.make(SHARED_FAILS="1")
     assert code == 2
-    assert "No space left on device" in said
-    assert checkout.flavour is None
+    assert "1.5 GB" in said.splitlines()[0] and "5 GB" in said.splitlines()[0]
+
+
+def test_pips_settings_say_where_from_and_not_what_or_where_to(checkout: Checkout) -> None:
+    unwanted = (
+        "TARGET",
+        "PREFIX",
+        "ROOT",
+        "USER",
+        "DRY_RUN",
+        "CONSTRAINT",
+        "REQUIRE_VIRTUALENV",
+        "NO_DEPS",
+        "NO_BINARY",
+    )
+    checkout.make(**{f"PIP_{name}": "1" for name in unwanted}, PIP_INDEX_URL="https://left.example")
+    assert checkout.pip_settings() == {"PIP_CONFIG_FILE": "/dev/null"}, "what pip does not tell of is gone"
+
+
+def test_of_pips_files_and_variables_the_sources_are_kept(tmp_path: Path) -> None:
+    """With the real pip."""
+    settings = tmp_path / "pip.conf"
+    settings.write_text(
+        "[global]\nindex-url = https://file.example/simple\ntarget = /elsewhere\nproxy = http://file.example\n"
+        "[install]\nconstraint = /nowhere\nextra-index-url =\n    https://a.example/it's\n    https://b.example\n"
+    )
+    script = f'set -eu; source "{ROOT}/containers/locks.sh"; keep_pip_sources "{sys.executable}"; env -0'
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")}
+    environment |= {"PIP_CONFIG_FILE": str(settings), "PIP_PROXY": "http://variable.example", "PIP_DRY_RUN": "1"}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line.startswith("PIP_"))
+    assert found["PIP_INDEX_URL"] == "https://file.example/simple"
+    assert found["PIP_PROXY"] == "http://variable.example"
+    assert found["PIP_EXTRA_INDEX_URL"].split() == ["https://a.example/it's", "https://b.example"]
+    assert found["PIP_CONFIG_FILE"] == "/dev/null"
+    assert not found.keys() & {"PIP_TARGET", "PIP_CONSTRAINT", "PIP_DRY_RUN"}
+
+
+def test_a_script_is_found_whatever_cdpath_says(checkout: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "containers").mkdir(parents=True)
+    environment = {"CDPATH": str(tmp_path / "elsewhere")}
+    assert checkout.make(cwd=checkout.folder, script="containers/venv.sh", **environment)[0] == 0
+    assert checkout.flavour == "cpu"
 
 
 def test_who_names_the_build_gets_it_or_an_error(checkout: Checkout) -> None:
