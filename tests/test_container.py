@@ -530,7 +530,11 @@ def test_files_and_a_checkpoint_of_ones_own_over_links_from_a_home_folder(
         if file.is_file():
             (blobs / str(number)).write_bytes(file.read_bytes())
             (snapshot / file.name).symlink_to(f"../../blobs/{number}")
-    shutil.copytree(run.dataset / "images", disk / "pictures")
+    shutil.copytree(run.dataset / "images", disk / "pool")
+    for picture in (path for path in (disk / "pool").rglob("*") if path.is_file()):
+        link = disk / "pictures" / picture.relative_to(disk / "pool")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(picture, link.parent))
     shutil.copyfile(run.dataset / "test.jsonl", disk / "test.jsonl")
     (home / "data").symlink_to(disk)
     (home / "runs").symlink_to(disk / "runs")
@@ -540,8 +544,8 @@ def test_files_and_a_checkpoint_of_ones_own_over_links_from_a_home_folder(
         (site / name / "__init__.py").write_text("raise SystemExit('the host came in')")
     settings = (
         "'models=[{family: llava, checkpoint: data/snapshots/a1}]' mode=zero-shot data.scenes=null train=null "
-        "data.images=data/pictures data.test_file=data/test.jsonl evaluate.max_examples=24 evaluate.batch_size=8 "
-        "evaluate.bootstrap_resamples=50 evaluate.max_new_tokens=6"
+        "data.images=data/pictures data.test_file=data/test.jsonl data.allow=[linked-image] evaluate.max_examples=24 "
+        "evaluate.batch_size=8 evaluate.bootstrap_resamples=50 evaluate.max_new_tokens=6"
     )
     hostile = f"{ROOT}:{site}"
     words = inside.submit(Path("runs"), settings)
@@ -550,10 +554,10 @@ def test_files_and_a_checkpoint_of_ones_own_over_links_from_a_home_folder(
     assert json.loads(only_run(disk / "runs").scores.read_text())
 
     # A bug inside is told as it is without a container.
-    (blobs / "weights").write_bytes(b"no weights")
-    (snapshot / "model.safetensors").unlink()
-    (snapshot / "model.safetensors").symlink_to("../../blobs/weights")
+    profile = apart / "broken.yaml"
+    profile.write_text(f"{Path(inside.profile).read_text()}environment: {{TORCH_LOGS: nonsense}}\n")
     words = inside.submit(Path("runs"), f"{settings} name=broken")
+    words[words.index("--cluster") + 1] = str(profile)
     done = inside.call(*words, cwd=home, HOME=str(home), PYTHONPATH=hostile)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" in done.stderr and "job evaluate-llava-before failed, process" in done.stderr
