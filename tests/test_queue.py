@@ -265,7 +265,7 @@ def until(condition: Callable[[], object]) -> None:
 
 @pytest.mark.slurm
 def test_jobs_arrays_and_dependencies_until_they_are_cancelled(slurm_cluster: DevCluster, script: Script) -> None:
-    assert queue.most_elements() == 1001, "Slurm's default"
+    assert f"MaxArraySize={queue.most_elements()}\n" in slurm_cluster.settings.slurm_conf.read_text()
     first = queue.sbatch(script())
     array = queue.sbatch(script(), array="0-3%2")
     after = queue.sbatch(script(), dependency=f"afterok:{first}")
