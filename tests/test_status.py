@@ -511,6 +511,8 @@ def test_cancel_and_requeue_on_a_real_slurm(
     slurm_cluster.wait_until(lambda: slurm_cluster.restarts(first) == 1)
     slurm_cluster.wait_for(first, "PENDING")
     slurm_cluster.run("scontrol", "update", f"JobId={first}", "StartTime=now+600")
+    # Slurm forgets the reason with that, until it looks at the job again.
+    slurm_cluster.wait_until(lambda: slurm_cluster.squeue(first, "%r") == ["BeginTime"])
     assert main(["status", str(run.path)]) == 0
     out = capsys.readouterr().out
     assert "requeued 1 time" in out and "Slurm starts it again a little later" in out
