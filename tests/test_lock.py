@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,6 +152,26 @@ class TestUnseen:
         with hold(lock, "me"):
             assert STALE_SECONDS <= clock.now - clock.last <= STALE_SECONDS + 5
         assert "took over the lock of train" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("act", ["fcntl.flock", "os.fstat"])
+    def test_a_stall_of_the_file_server_is_no_watching(
+        self, lock: Path, its_time: float, act: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Clock(lock, 1e9, its_time=its_time)
+        play(clock, monkeypatch)
+        module, _, name = act.partition(".")
+        real, calls = getattr(sys.modules[module], name), []
+
+        def stall(*words: object) -> object:
+            calls.append(words)
+            # For the owner as well, which is the later one to be answered.
+            clock.now += 2 * STALE_SECONDS if len(calls) == 2 else 0.0
+            return real(*words)
+
+        monkeypatch.setattr(act, stall)
+        with pytest.raises(UserError, match="is being written by train, process 1 on node-far-away"), hold(lock, "me"):
+            pytest.fail("two writers")
+        assert len(calls) > 2
 
     def test_the_start_before_is_outlived_however_old_its_lock_looks(
         self, lock: Path, its_time: float, monkeypatch: pytest.MonkeyPatch
@@ -399,6 +420,26 @@ def test_a_file_server_that_stumbles_costs_nobody_the_lock(tmp_path: Path, monke
         monkeypatch.undo()
         owner = living_owner(lock)
         assert owner is not None and owner.pid == os.getpid()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_another_users_folder_is_refused_in_one_line(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "LOCK").write_text(json.dumps({"host": "node-far-away", "pid": 1, "born": "", "what": "train"}))
+    opened = Path.open
+
+    def refuse(path: Path, mode: str = "r", *words: Any, **options: Any) -> Any:
+        if "r" not in mode:
+            raise PermissionError(number, os.strerror(number), str(path))
+        return opened(path, mode, *words, **options)
+
+    with monkeypatch.context() as patch:
+        # Root may write everywhere.
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(UserError) as caught, hold(tmp_path / "LOCK", "me"):
+            pytest.fail("another's lock")
+    assert str(caught.value).startswith(f"{tmp_path}: is not yours to write; ask its owner")
 
 
 def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,10 +193,10 @@ class Watch:
         self._since = 0.0
         self._beats = False
         if (owner := _read(path)) is not None:
-            self.alive(owner)
+            self.alive(owner, time.monotonic())
 
-    def alive(self, owner: Owner) -> bool | None:
-        """None as long as it is not known."""
+    def alive(self, owner: Owner, began: float) -> bool | None:
+        """None as long as it is not known. `began` is when this look did, by `time.monotonic`."""
         if (seen := _seen(owner)) is not None:
             return seen
         try:
@@ -205,10 +205,14 @@ class Watch:
                 now = (owner, os.fstat(lock.fileno()).st_mtime_ns)
         except FileNotFoundError:
             return False
+        looked = time.monotonic()
         if now != self._last:
             self._beats = self._last is not None and self._last[0] == owner
-            self._last, self._since = now, time.monotonic()
-        if time.monotonic() - self._since >= STALE_SECONDS:
+            self._last, self._since = now, looked
+        elif looked - began > HEARTBEAT_SECONDS:
+            # While a file server keeps us waiting, an owner cannot show its heartbeat either: watched anew.
+            self._since = looked
+        if looked - self._since >= STALE_SECONDS:
             return False
         return True if self._beats else None
 
@@ -216,7 +220,11 @@ class Watch:
 @contextmanager
 def _guarded(path: Path) -> Iterator[None]:
     """Makes looking and taking one act, where the file system can lock; where it can't, they are merely close."""
-    with path.with_name(f".{path.name}.guard").open("w") as guard:
+    try:
+        guard = path.with_name(f".{path.name}.guard").open("w")
+    except PermissionError:
+        raise UserError(path.parent, "is not yours to write", "ask its owner, or name another output") from None
+    with guard:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX)
         except OSError as error:
@@ -243,9 +251,10 @@ def _acquire(path: Path, me: Owner, patience_seconds: float, give_up: GiveUp, wa
     begun, said = time.monotonic(), False
     patience_seconds = max(patience_seconds, TWIN_SECONDS) if me.job else patience_seconds
     while True:
+        looking = time.monotonic()
         with _guarded(path):
             owner = _read(path)
-            alive = False if owner is None or owner == me else watch.alive(owner)
+            alive = False if owner is None or owner == me else watch.alive(owner, looking)
             superseded = owner if owner is not None and me.supersedes(owner) and alive is not False else None
             if superseded is not None or alive is False:
                 _say_taken(path, owner, me, superseded)
