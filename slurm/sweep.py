@@ -251,7 +251,8 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
             yield f"{one.job.name:<30} {what}, submitted as {job_id}"
         reports = [job_id for one, job_id in zip(merged, ids, strict=True) if one.job.stage.kind == "report"]
         reports += [job_id for (_, name), job_id in queued.items() if name == "report"]
-    yield _submit_comparison(sweep, plans, reports, anew=bool(merged))
+        # Still inside: of two commands the second one finds the comparison of the first.
+        yield _submit_comparison(sweep, plans, reports, anew=bool(merged))
 
 
 def _write_array(sweep: Sweep, one: MergedJob, scripts: Mapping[int, Path]) -> Path:

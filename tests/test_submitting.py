@@ -11,16 +11,21 @@ from pathlib import Path
 import pytest
 from slurm_support import DevCluster
 
-from slurm import queue
+from slurm import queue, sweep
 from slurm.__main__ import main
+from slurm.cluster import Cluster
+from slurm.plan import make_plan
 from slurm.submission import Submission, read_asked, read_submission, write_submission
 from slurm.submit import in_queue
 from slurm.submitting import find_again, submit_script
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import load_experiment
+from urbanvlm.lock import living_owner
 from urbanvlm.run_folder import RunFolder
+from urbanvlm.sweep import SweepFolder, load_sweep
 
 ROOT = Path(__file__).parent.parent
+CLUSTER = Cluster(name="c", executor="slurm", partition="p")
 BEFORE = "evaluate-llava-before"
 
 
@@ -141,6 +146,25 @@ def test_which_failures_leave_it_open_what_became_of_the_job(
         queue.sbatch(tmp_path / "job.sbatch")
     assert isinstance(caught.value, queue.Unanswered) == unanswered
     assert ("once more, finds the job" in str(caught.value)) == unanswered
+
+
+def test_of_two_commands_one_submits_the_comparison_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    swept = ["sweep={seed: [0, 1]}", f"output={tmp_path}"]
+    swept_runs = load_sweep(ROOT / "experiments" / "demo.yaml", swept)
+    locks = [RunFolder.of(point.experiment).lock for point in swept_runs.points]
+    held: list[bool] = []
+
+    def compare(folder: SweepFolder) -> dict[str, str]:
+        held.extend(living_owner(lock) is not None for lock in locks)
+        return {}
+
+    for name, answer in {"check_arrays": None, "in_queue": {}, "is_done": True}.items():
+        monkeypatch.setattr(sweep, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(sweep, "compare", compare)
+    plans = [make_plan(point.experiment, CLUSTER) for point in swept_runs.points]
+    (line,) = sweep.submit_sweep(swept_runs, plans)
+    assert line.startswith("compare") and held == [True, True]
+    assert not any(lock.exists() for lock in locks)
 
 
 @pytest.mark.slurm
