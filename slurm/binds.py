@@ -156,7 +156,11 @@ def _places_outside(path: Path) -> tuple[tuple[Path, Path], ...]:
 
 def _links(folder: Path) -> Iterator[Path]:
     """Without a question to the file system for every file: there may be a hundred thousand pictures."""
-    with os.scandir(folder) as entries:
+    try:
+        entries = os.scandir(folder)
+    except PermissionError:  # such as lost+found: a job may not look into it either
+        return
+    with entries:
         for entry in entries:
             if entry.is_symlink():
                 yield Path(entry.path)

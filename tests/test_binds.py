@@ -115,6 +115,24 @@ def test_links_in_a_circle_come_to_an_end(home: Path, tmp_path: Path) -> None:
     assert str(tmp_path / "disk" / "circle" / "sub") in {bind.target for bind in binds()}
 
 
+def test_a_folder_that_may_not_be_looked_into_is_left_out(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, real = home / "pictures" / "lost+found", os.scandir
+    closed.mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "x.jpg").touch()
+    (home / "pictures" / "x.jpg").symlink_to(tmp_path / "disk" / "x.jpg")
+
+    def scandir(folder: Path) -> object:
+        if Path(folder) == closed:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert {bind.target for bind in binds()} == {str(tmp_path / "disk")}
+
+
 def test_a_home_folder_is_not_bound_whole(home: Path, tmp_path: Path) -> None:
     (home / "one.jpg").touch()
     (home / "pictures" / "one.jpg").symlink_to(home / "one.jpg")
