@@ -42,7 +42,14 @@ def preflight(cluster: Cluster, nodes: int, output: Path, console: Console) -> i
     script.parent.mkdir(exist_ok=True)
     text = sbatch_text(plan, plan.jobs[0], run, take_snapshot(run), lead_seconds(cluster, plan.jobs[0], None))
     write_atomic(script, text + "\n")
-    job_id = queue.sbatch(script)
+    try:
+        job_id = queue.sbatch(script)
+    except queue.Unanswered as error:
+        # Of this job nobody keeps a record by which the same command could find it.
+        said = str(error).removesuffix(f"; {queue.UNANSWERED}")
+        raise UserError(
+            said, "the job may be in the queue all the same", "`squeue --me` shows it, `scancel` ends it"
+        ) from None
     console.print(f"job {job_id} checks {nodes} nodes", markup=False)
     try:
         _wait(job_id, console)
@@ -99,6 +106,8 @@ def _show(run: RunFolder, job_id: str, console: Console) -> int:
             f"left nothing in {run.path} ({ended.words if ended else 'nothing is known of it'})",
             f"that folder must be on a disk that the nodes share; its log, if any: {log}",
         )
-    verdict = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("preflight: ")]
-    console.print(verdict[-1] if verdict else log.read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+    # A node's login may print what it likes into it.
+    text = log.read_text(encoding="utf-8", errors="replace")
+    verdict = [line for line in text.splitlines() if line.startswith("preflight: ")]
+    console.print(verdict[-1] if verdict else text, markup=False, soft_wrap=True)
     return 0 if (attempts[-1] / "exit").read_text(encoding="utf-8").strip() == "0" else 1

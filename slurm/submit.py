@@ -286,9 +286,9 @@ def gpus_here() -> tuple[int, ...]:
 
 def _failure(job: JobSpec, attempt: Path) -> Exception:
     for error in sorted(attempt.glob("error-*")):
-        return UserError(f"job {job.name}", error.read_text(encoding="utf-8").strip())
+        return UserError(f"job {job.name}", error.read_text(encoding="utf-8", errors="replace").strip())
     for crash in sorted(attempt.glob("crash-*")):
-        trace = crash.read_text(encoding="utf-8").strip()
+        trace = crash.read_text(encoding="utf-8", errors="replace").strip()
         return JobFailed(
             f"{trace}\njob {job.name} failed, process {crash.name.removeprefix('crash-')}; logs: {attempt}"
         )
