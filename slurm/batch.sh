@@ -44,8 +44,10 @@ ask() { timeout --kill-after=5 10 "$@" 2> /dev/null; }
 
 # $1: how often something was tried in vain. Signals are heard meanwhile.
 pause() {
+    local sleeper
     sleep "$(($1 < 5 ? 1 << ($1 - 1) : 15))" &
-    wait "$!"
+    sleeper=$!
+    wait "$sleeper"
 }
 
 # What Slurm thinks of this job, in a word; empty if it gives no answer.

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 import pytest
 from _pytest.runner import call_and_report, show_test_item
 
-_MARKS = ("slurm", "container")
+_MARKS = ("slurm", "container", "processes")
 _MODULES = ("subprocess", "multiprocessing", "psutil", "signal", "threading")
 _is_second = pytest.StashKey[bool]()
 _first_failures = pytest.StashKey[list[tuple[str, bool, Sequence[pytest.TestReport]]]]()
 
 
 def runs_processes(item: pytest.Item) -> bool:
-    """Whether a test may be tried again: it needs Slurm or a container, or its module imports what starts processes."""
+    """Whether a test may be tried again: its marks say so, or its module imports what starts processes."""
     module = item.getparent(pytest.Module)
     imported = vars(module.obj) if module is not None else {}
     return any(item.get_closest_marker(mark) for mark in _MARKS) or any(name in imported for name in _MODULES)

@@ -18,6 +18,8 @@ from urbanvlm.report import make_report
 from urbanvlm.report.comparison import compare_runs
 from urbanvlm.run_folder import RunFolder
 
+pytestmark = pytest.mark.processes
+
 ATTACKS = (
     "</script><script>window.hacked = 1</script>",
     "<img src=x onerror='window.hacked = 2'>",
@@ -39,7 +41,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip("missing: chromium")
     with sync_playwright() as started:
         # Root, as in a container, has no sandbox; what it opens here is our own file.
-        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"], timeout=120_000)
         yield browser
         browser.close()
 
@@ -88,6 +90,7 @@ class Open:
         context = self.browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True, java_script_enabled=script
         )
+        context.set_default_timeout(60_000)
         visit = Visit(context.new_page())
         note = visit.trouble.append
         visit.page.on("console", lambda message: note(f"console: {message.text}"))
@@ -196,7 +199,7 @@ def test_search_finds_text_and_says_when_there_is_none(run: RunFolder, opened: O
 def test_every_card_has_its_picture(run: RunFolder, opened: Open) -> None:
     visit = opened(run.page)
     loaded = "[...document.querySelectorAll('.card img')].filter((i) => i.complete && i.naturalWidth > 8).length"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while visit.page.evaluate(loaded) != 24 and time.monotonic() < deadline:
         visit.page.wait_for_timeout(50)
     assert visit.page.evaluate(loaded) == 24

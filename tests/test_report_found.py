@@ -69,7 +69,8 @@ def test_the_log_of_the_report_says_what_it_wrote(finished: RunFolder) -> None:
 def test_the_status_of_a_finished_run_names_its_report(
     finished: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "400")
+    # A path longer than its column is folded.
+    monkeypatch.setattr("slurm.__main__.LOG_WIDTH", 400)
     for of_one in ([], [finished.id]):
         assert main(["status", "--output", str(finished.path.parent), *of_one]) == 0
         assert str(finished.page) in capsys.readouterr().out

@@ -104,7 +104,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     assert len(children) >= 2
     child.kill()
     child.wait()
-    wait_for(lambda: not any(_alive(int(pid)) for pid in children), seconds=30)
+    wait_for(lambda: not any(_alive(int(pid)) for pid in children), seconds=60)
 
 
 def _alive(pid: int) -> bool:
@@ -246,7 +246,7 @@ def test_a_worker_that_is_killed_ends_the_whole_with_an_error(tmp_path: Path) ->
     os.kill(int(workers[0]), signal.SIGKILL)
     # The pool ends the other by SIGTERM: it must obey its parent, though it is deaf to others.
     assert child.wait(timeout=60) == 1
-    wait_for(lambda: not any(_alive(int(pid)) for pid in workers), seconds=30)
+    wait_for(lambda: not any(_alive(int(pid)) for pid in workers), seconds=60)
 
 
 def test_asked_before_it_begins_it_renders_nothing(tmp_path: Path) -> None:

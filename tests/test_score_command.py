@@ -142,7 +142,8 @@ def test_rows_that_nobody_could_answer_rightly_are_named_and_not_scored(tmp_path
     out = tmp_path / "rows.jsonl"
     done = score(said, "--data", data, "--rows", out)
     assert done.returncode == 0, done.stderr
-    assert "1 row not scored" in done.stdout and "gold answer 'Yes'" in " ".join(done.stdout.split())
+    words = " ".join(done.stdout.split())
+    assert "1 row not scored" in words and "gold answer 'Yes'" in words
     last = json.loads(out.read_text().splitlines()[-1])
     expected = {"example_id": SIDES_ID, "parsed": "left side", "status": "answer"}
     assert last == expected | {"gold": None, "correct": None}

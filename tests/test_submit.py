@@ -19,6 +19,8 @@ from urbanvlm.experiment import Experiment, load_experiment
 from urbanvlm.run_folder import RunFolder, mark_complete
 from urbanvlm.stages import results_of, stages_of
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parent.parent
 Submit = Callable[[], dict[str, str]]
 

@@ -24,6 +24,8 @@ from urbanvlm.lock import living_owner
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.sweep import SweepFolder, load_sweep
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parent.parent
 CLUSTER = Cluster(name="c", executor="slurm", partition="p")
 BEFORE = "evaluate-llava-before"

@@ -28,6 +28,8 @@ from urbanvlm.train import checkpoint, export
 from urbanvlm.train.data import TrainingData
 from urbanvlm.train.loop import train
 
+pytestmark = pytest.mark.processes
+
 SILENT = Progress(None, total=0, unit="steps")
 
 GRADIENTS = """

@@ -307,8 +307,9 @@ def _roll_call(store: Store, rank: int, me: Peer, patience: Patience) -> tuple[P
 
 
 def _refuse(store: Store, rank: int, awaited: int, *words: str) -> NoReturn:
-    store.set("refused", json.dumps(words))
-    _give_up(store, rank, awaited, words)
+    # The first reason counts for all.
+    first = store.compare_set("refused", "", json.dumps(words))
+    _give_up(store, rank, awaited, json.loads(first))
 
 
 def _give_up(store: Store, rank: int, awaited: int, words: Sequence[str]) -> NoReturn:
