@@ -15,8 +15,6 @@ export URBANVLM_PARTITION := $(value PARTITION)
 export URBANVLM_ACCOUNT := $(value ACCOUNT)
 export URBANVLM_MODEL := $(value MODEL)
 export URBANVLM_REVISION := $(value REVISION)
-# Without compiled modules every process would compile torch anew: 25 s instead of 8.
-unexport PYTHONDONTWRITEBYTECODE
 export TORCH PYTHON RUNTIME BASE_IMAGE BUILD_BASE_IMAGE
 
 # An environment module's Python is another than .venv's, and without compiled modules every start takes three times as long.

@@ -18,17 +18,24 @@ keep_pip_sources() {
     mapfile -d '' kept < <("$1" -c '
 import ast, subprocess, sys
 kept = """index-url extra-index-url find-links no-index proxy cert client-cert trusted-host timeout default-timeout retries
-cache-dir no-cache-dir keyring-provider""".split()
+cache-dir no-cache-dir keyring-provider use-feature""".split()
 found = {}
-said = subprocess.run([sys.executable, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+said = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True)
+if said.returncode:
+    sys.stderr.write(said.stderr.decode(errors="replace"))
+    sys.exit("pip cannot read its settings, see above: mend or remove what it names")
 lines = [line.partition("=") for line in said.stdout.decode(errors="replace").splitlines()]
 for section in ("global", "install", ":env:"):
     for key, _, value in lines:
         start, _, name = key.rpartition(".")
         if start == section and name in kept:
             found[name] = str(ast.literal_eval(value))
+# Of the features one is about certificates.
+if "truststore" in found.pop("use-feature", "").split():
+    found["use-feature"] = "truststore"
 for name, value in found.items():
     sys.stdout.write("PIP_" + name.upper().replace("-", "_") + "=" + value + "\0")')
+    wait "$!" || exit 2
     unset "${!PIP_@}"
     for setting in "${kept[@]}"; do export "${setting?}"; done
     export PIP_CONFIG_FILE=/dev/null

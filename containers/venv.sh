@@ -41,11 +41,13 @@ has_cpu_wheel() {
         return
     fi
     rm -rf "$wheels"
-    .venv/bin/python -m pip download -qq --no-deps --only-binary :all: --dest "$wheels" "$wanted" > /dev/null 2>&1 || return 0
-    local hash
-    hash=$(cat "$wheels"/torch-*.whl | sha256sum | cut -d' ' -f1)
+    local hash=
+    if .venv/bin/python -m pip download -qq --no-deps --only-binary :all: --dest "$wheels" "$wanted" > /dev/null 2>&1; then
+        hash=$(cat "$wheels"/torch-*.whl | sha256sum | cut -d' ' -f1)
+    fi
     rm -rf "$wheels"
-    grep -qF "$hash" containers/torch-cpu.lock
+    # Every line has the empty word.
+    grep -qF -- "$hash" containers/torch-cpu.lock
 }
 
 # Prints the build it took.

@@ -32,10 +32,10 @@ tries=8
 cleaning_seconds=30
 
 # What the profile's setup may have asked of its own lines (`set -e`) is not for these: a client of Slurm that fails is
-# no reason to end. Nor may a variable make squeue leave this job out.
-set +euCf +o pipefail
-trap - ERR
-unset "${!SQUEUE_@}" SLURM_TIME_FORMAT
+# no reason to end. Nor may a variable make squeue leave this job out. An EXIT trap stays: it cleans up after the setup.
+set +euCfT +o pipefail
+trap - ERR DEBUG
+unset "${!SQUEUE_@}" SLURM_TIME_FORMAT SLURM_CLUSTERS IFS
 
 say() { echo "$(date '+%F %T') $id: $*" >&2; }
 
@@ -72,7 +72,7 @@ is_cut_short() {
     [[ -n $end && -n $now_end ]] && ((now_end + 5 < end && now_end < $(date +%s) + 3600))
 }
 
-# Only a job that is RUNNING in Slurm's eyes may be started again by us. A preempted one Slurm starts again itself, and a
+# Only a job that runs in Slurm's eyes, be it while it gets a signal, may be started again by us. A preempted one Slurm starts again itself, and a
 # cancelled one must stay so: Slurm would start that again, too. So without an answer it is asked again for a while, and
 # then the request is made nevertheless, but not where Slurm itself told the job to end.
 requeue() {
@@ -80,7 +80,7 @@ requeue() {
     for ((try = 0; try < tries; try++)); do
         ((try == 0)) || pause "$try"
         now_state=$(state)
-        if [[ -n $now_state && $now_state != RUNNING ]]; then
+        if [[ -n $now_state && $now_state != @(RUNNING|SIGNALING) ]]; then
             [[ -n $asked ]] || say "not started again by us, Slurm says $now_state: $reason"
             exclude_bad_nodes
             return

@@ -60,7 +60,7 @@ def requeue(run: RunFolder, profile: str = "") -> Iterator[str]:
     # Before anything is done: a profile that is no longer there is to leave all as it is.
     plan, remarks = _plan(run, load_cluster(profile or last)) if gone else (None, [])
     yield from (f"note: {remark}" for remark in remarks)
-    running = [one for one, job in alive.items() if job.state == "RUNNING"]
+    running = [one for one, job in alive.items() if job.state in ("RUNNING", "SIGNALING")]
     for record in records:
         if ids := [one for one in record.ids_to_ask if one in running]:
             yield f"{record.stage.name}: requeues {_jobs_words(ids)}; it goes on from what it has saved"

@@ -397,7 +397,7 @@ def _call(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess
     try:
         done = subprocess.run(
             list(command),
-            env=_job_environment() if command[0] == "sbatch" else _environment(),
+            env=_variables_of(command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -420,6 +420,14 @@ def _call(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess
             "go to a login node of the cluster, or set SLURM_CONF",
         )
     return done
+
+
+def _variables_of(command: Sequence[str]) -> dict[str, str]:
+    """A client's environment; whoever only asks sbatch for a time gets it in their own time zone."""
+    if command[0] != "sbatch":
+        return _environment()
+    zone = {"TZ": os.environ["TZ"]} if "--test-only" in command and "TZ" in os.environ else {}
+    return _job_environment() | zone
 
 
 def _environment() -> dict[str, str]:

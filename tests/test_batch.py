@@ -190,7 +190,9 @@ def test_a_job_that_has_saved_is_started_again(site: Site) -> None:
     assert site.requeues == 1 and site.error == ""
 
 
-@pytest.mark.parametrize("setup", ["set -e", "set -euo pipefail", "set -eE; trap 'exit 1' ERR"])
+@pytest.mark.parametrize(
+    "setup", ["set -e", "set -euo pipefail", "set -eE; trap 'exit 1' ERR", "set -T; trap 'echo x' DEBUG"]
+)
 def test_what_a_profile_asks_of_its_own_lines_is_not_asked_of_slurms_clients(site: Site, setup: str) -> None:
     site.setup = setup
     site.client("squeue", 'echo x >> "$SITE/calls"; (($(wc -l < "$SITE/calls") > 3)) && echo RUNNING')
@@ -204,6 +206,25 @@ def test_a_job_that_slurm_has_ended_is_not_started_again(site: Site, state: str)
     done = site.run(SAVE)
     assert site.requeues == 0 and site.error == ""
     assert f"Slurm says {state}" in done.log
+
+
+def test_a_job_that_slurm_gives_a_signal_still_runs(site: Site) -> None:
+    site.says("state", "SIGNALING")
+    site.run(SAVE)
+    assert site.requeues == 1
+
+
+def test_a_setups_own_cleaning_up_is_done(site: Site) -> None:
+    site.setup = "trap 'touch \"$SITE/cleaned\"' EXIT"
+    assert site.run("echo done").code == 0
+    assert (site.folder / "cleaned").exists()
+
+
+def test_of_several_clusters_only_the_jobs_own_is_asked(site: Site) -> None:
+    site.environment["SLURM_CLUSTERS"] = "alpha"
+    site.client("squeue", '[[ -z ${SLURM_CLUSTERS-} ]] || echo "CLUSTER: $SLURM_CLUSTERS"; cat "$SITE/state"')
+    site.run(SAVE)
+    assert site.requeues == 1
 
 
 def test_an_answer_that_comes_late_is_waited_for(site: Site) -> None:
@@ -334,6 +355,12 @@ def test_good_nodes_get_to_work(site: Site) -> None:
     done = checked(site, "").run("echo done")
     assert done.code == 0, done.log
     assert not (site.job_folder / "bad-nodes").exists()
+
+
+def test_the_judge_gets_the_nodes_names_whatever_separates_a_setups_words(site: Site) -> None:
+    site.setup = "IFS=:"
+    done = checked(site, "").run("echo done")
+    assert done.code == 0, done.log
 
 
 def test_a_busy_controller_does_not_make_good_nodes_bad(site: Site) -> None:

@@ -32,11 +32,12 @@ OF_ANOTHER_JOB = {
     "SLURM_MEM_PER_CPU": "500", "SLURM_CPU_BIND": "quiet,mask_cpu:0x1", "SLURM_CPU_BIND_TYPE": "mask_cpu:",
     "SLURM_MEM_BIND": "local", "SLURM_HINT": "nomultithread", "SLURM_DISTRIBUTION": "cyclic", "SRUN_DEBUG": "3",
     "SLURM_EXPORT_ENV": "NONE", "SBATCH_EXPORT": "NONE", "SLURM_THREADS_PER_CORE": "1", "SLURM_STEP_ID": "0",
+    "SLURM_GPUS": "2", "SLURM_GPUS_PER_TASK": "1", "SLURM_CPUS_PER_GPU": "4", "SLURM_NTASKS_PER_GPU": "1",
 }  # fmt: skip
 OF_THIS_JOB = {
     "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2",
     "SLURM_CPUS_PER_TASK": "3", "SLURM_JOB_USER": "me", "SLURM_CONF": "/etc/slurm.conf", "LOCAL_SCRATCH": "/local/7",
-    "CUDA_VISIBLE_DEVICES": "0,1",
+    "CUDA_VISIBLE_DEVICES": "0,1", "SLURM_GPUS_PER_NODE": "a100:2", "SLURM_GPUS_ON_NODE": "2",
 }  # fmt: skip
 
 
@@ -78,6 +79,14 @@ def test_a_job_begins_as_a_login_and_keeps_what_slurm_says_of_it(tmp_path: Path)
     assert {name: seen[name] for name in OF_THIS_JOB} == OF_THIS_JOB
     assert (seen["SITE"], seen["USER"]) == ("here", "me")
     assert login(tmp_path, profile, "module load x; umask", {}).split() == ["module", "load", "x", "0027"]
+
+
+def test_the_systems_login_does_not_move_the_job(tmp_path: Path) -> None:
+    assert login(tmp_path, "cd /", "pwd", {}) == login(tmp_path, "", "pwd", {})
+
+
+def test_no_client_in_the_job_asks_for_other_clusters(tmp_path: Path) -> None:
+    assert "SLURM_CLUSTERS" not in variables_after(tmp_path, "", {"SLURM_CLUSTERS": "alpha"})
 
 
 def test_a_profile_whose_path_has_no_slurm_loses_none(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from urbanvlm.experiment import check_experiment
 from urbanvlm.run_folder import RunFolder
-from urbanvlm.runtime.launchers import forget_others
+from urbanvlm.runtime import launchers
+from urbanvlm.runtime.launchers import forget_others, torchrun_ranks
 
 ROOT = Path(__file__).parent.parent
 OF_TORCHRUN = {
@@ -94,6 +95,27 @@ def test_torchrun_by_hand_is_believed(job: list[str]) -> None:
     lines = shown("-m", "torch.distributed.run", "--nproc-per-node", "2", *job, **OF_MPI)
     assert [line.partition(" [")[0] for line in lines] == ["0 0 2", "1 1 2"]
     assert all(name in lines[0] for name in kept) and not any(name in lines[0] for name in OF_MPI)
+
+
+@pytest.mark.parametrize(
+    ("command", "ranks"),
+    [
+        ("/usr/bin/python3 /opt/venv/bin/torchrun --nproc-per-node=2 job.py", (5, 1, 8)),
+        ("/usr/bin/python3 /opt/venv/bin/accelerate launch --multi_gpu job.py", (5, 1, 8)),
+        ("python3 -m accelerate.commands.launch --multi_gpu job.py", (5, 1, 8)),
+        ("bash -c exec my-torchrun.sh", None),
+    ],
+)
+def test_a_launcher_may_be_a_containers_first_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, ranks: tuple[int, int, int] | None
+) -> None:
+    for pid, words, parent in ((1, command, 0), (8, "python3 job.py", 1)):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "cmdline").write_text(words.replace(" ", "\0") + "\0")
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (a (b) c) S {parent} 1 1 0\n")
+    monkeypatch.setattr(launchers, "_PROCESSES", tmp_path)
+    monkeypatch.setattr(os, "getppid", lambda: 8)
+    assert torchrun_ranks(OF_TORCHRUN) == ranks
 
 
 def test_what_is_not_about_ranks_stays() -> None:

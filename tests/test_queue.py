@@ -174,6 +174,19 @@ def test_what_the_user_set_for_clients_does_not_reach_ours(tmp_path: Path, monke
     assert "LC_ALL=C" in seen.splitlines()
 
 
+def test_the_expected_start_is_in_the_users_time_zone_and_a_job_gets_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, "sbatch", 'echo "${TZ-none}" > "$0.zone"; echo 77', monkeypatch)
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    zone = tmp_path / "bin" / "sbatch.zone"
+    queue.expected_start(tmp_path / "job.sbatch")
+    assert zone.read_text() == "Asia/Tokyo\n"
+    queue.sbatch(tmp_path / "job.sbatch")
+    assert zone.read_text() == "none\n"
+
+
 @pytest.mark.parametrize(
     ("words", "what", "next_step"),
     [

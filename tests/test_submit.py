@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from urbanvlm.stages import results_of, stages_of
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parent.parent
-Submit = Callable[[], dict[str, str]]
+Submit = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
@@ -38,6 +39,7 @@ def submit(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "sbatch": f"n=$(($(cat {tmp_path}/n 2> /dev/null || echo 100) + 1)); echo $n > {tmp_path}/n\n"
         f'printf "%s " "$@" > {tmp_path}/told-$n; echo $n',
         "sinfo": f"cat {tmp_path}/nodes",
+        "scontrol": '[[ "$*" != "show hostnames n[2-3]" ]] || printf "n2\\nn3\\n"',
         "squeue": f"cat {tmp_path}/queue 2> /dev/null; true",
     }
     (tmp_path / "bin").mkdir()
@@ -49,8 +51,8 @@ def submit(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     run = RunFolder.of(experiment)
     run.create()
 
-    def told() -> dict[str, str]:
-        plan = make_plan(experiment, Cluster(name="site", executor="slurm", partition="p"))
+    def told(**keys: Any) -> dict[str, str]:
+        plan = make_plan(experiment, Cluster(**{"name": "site", "executor": "slurm", "partition": "p"} | keys))
         became = {job.name: words for job, words in submit_to_slurm(plan, experiment, run)}
         ids = {name: words.split()[2] for name, words in became.items() if words.startswith("submitted as")}
         return {name: (tmp_path / f"told-{job_id}").read_text() for name, job_id in ids.items()}
@@ -102,7 +104,7 @@ def excluded(run: RunFolder) -> list[str]:
         text = script.read_text()
         option = re.search(r"^#SBATCH --exclude=(.*)$", text, re.MULTILINE)
         told = re.search(r"^exclude=(.*)$", text, re.MULTILINE)
-        assert told is not None and (option[1] if option else "") == told[1].strip("'")
+        assert told is not None and (option[1].strip("'") if option else "") == told[1].strip("'")
         found.append(told[1].strip("'"))
     return found
 
@@ -131,6 +133,28 @@ def test_no_node_is_left_out_where_too_few_would_remain(submit: Submit, experime
     (tmp_path / "nodes").write_text("p n1\nq n2\n")
     submit()
     assert set(excluded(run)) == {""}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "keys", "are_left_out"),
+    [
+        ("p n1|q n2", {"partition": "p,q"}, True),
+        ("p n1|q n1", {"partition": "p,q"}, False),
+        ("q n2|q n1", {}, False),
+        ("p n1|p n2|p n3|p n4", {"exclude": ("n[2-3]",)}, True),
+        ("p n1|p n2|p n3", {"exclude": ("n[2-3]",)}, False),
+        ("p n1|p n2|p n3", {"sbatch": {"nodelist": "n1"}}, False),
+        ("p n1|p n2|p n3", {"sbatch": {"reservation": "course"}}, False),
+    ],
+)
+def test_how_many_remain_is_counted_where_the_profile_lets_jobs_run(
+    submit: Submit, experiment: Experiment, tmp_path: Path, nodes: str, keys: dict[str, Any], are_left_out: bool
+) -> None:
+    run = RunFolder.of(experiment)
+    found_bad(run, f"n1 {int(time.time())} 7")
+    (tmp_path / "nodes").write_text(nodes.replace("|", "\n") + "\n")
+    submit(**keys)
+    assert {"n1" in words.split(",") for words in excluded(run)} == {are_left_out}
 
 
 def test_the_batch_script_forgets_bad_nodes_as_late_as_submit_does() -> None:

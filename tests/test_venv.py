@@ -30,7 +30,7 @@ case "$*" in
     *requirements.lock*) env | grep ^PIP_ > "$NOTES.pip"; [ -z "${SHARED_FAILS:-}" ] ;;
     "-m pip index versions torch") [ -n "${VERSIONS:-}" ] && echo "Available versions: $VERSIONS" ;;
     "-m pip download"*) mkdir -p .venv/wheels; echo "$WHEEL" > .venv/wheels/torch-1.whl; [ -n "${WHEEL:-}" ] ;;
-    "-c import ast"*) shift; exec "$REAL" -c "$(cat "$NOTES.config" 2> /dev/null || echo pass)" ;;
+    "-c "?"import ast"*) shift; exec "$REAL" -c "$(cat "$NOTES.config" 2> /dev/null || echo pass)" ;;
     "-c import torch"*) [ -z "${CANNOT_IMPORT:-}" ] ;;
 esac
 """
@@ -140,6 +140,7 @@ def test_an_error_that_is_not_about_the_wheel_is_shown_and_takes_nothing_else(ch
         assert code == 2
         assert "No space left on device" in said
         assert checkout.flavour is None
+        assert not (checkout.folder / ".venv" / "wheels").exists()
 
 
 def test_the_hash_of_the_lock_makes_a_wheel_the_right_one(checkout: Checkout) -> None:
@@ -182,7 +183,7 @@ def test_of_pips_files_and_variables_the_sources_are_kept(tmp_path: Path) -> Non
     settings = tmp_path / "pip.conf"
     settings.write_text(
         "[global]\nindex-url = https://file.example/simple\ntarget = /elsewhere\nproxy = http://file.example\n"
-        "[install]\nconstraint = /nowhere\nextra-index-url =\n    https://a.example/it's\n    https://b.example\n"
+        "[install]\nconstraint = /nowhere\nuse-feature = fast-deps\nextra-index-url =\n    https://a.example/it's\n    https://b.example\n"
     )
     script = f'set -eu; source "{ROOT}/containers/locks.sh"; keep_pip_sources "{sys.executable}"; env -0'
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")}
@@ -194,7 +195,25 @@ def test_of_pips_files_and_variables_the_sources_are_kept(tmp_path: Path) -> Non
     assert found["PIP_PROXY"] == "http://variable.example"
     assert found["PIP_EXTRA_INDEX_URL"].split() == ["https://a.example/it's", "https://b.example"]
     assert found["PIP_CONFIG_FILE"] == "/dev/null"
-    assert not found.keys() & {"PIP_TARGET", "PIP_CONSTRAINT", "PIP_DRY_RUN"}
+    assert not found.keys() & {"PIP_TARGET", "PIP_CONSTRAINT", "PIP_DRY_RUN", "PIP_USE_FEATURE"}
+    settings.write_text("[global]\nuse-feature = fast-deps truststore\n")
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert "PIP_USE_FEATURE=truststore" in done.stdout.split("\0"), done.stderr
+
+
+def test_settings_that_pip_cannot_read_are_said_and_nothing_is_installed(checkout: Checkout, tmp_path: Path) -> None:
+    script = "import sys; sys.exit('pip: what it has against it')"
+    checkout.notes.with_name("notes.config").write_text(script)
+    code, said = checkout.make()
+    assert (code, checkout.flavour, installs(checkout.asked())) == (2, None, [])
+    assert "what it has against it" in said
+    settings = tmp_path / "pip.conf"
+    settings.write_text("no section\n")
+    script = f'set -eu; source "{ROOT}/containers/locks.sh"; keep_pip_sources "{sys.executable}"; echo got on'
+    environment = os.environ | {"PIP_CONFIG_FILE": str(settings)}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert str(settings) in done.stderr and "pip cannot read its settings" in done.stderr
 
 
 def test_a_script_is_found_whatever_cdpath_says(checkout: Checkout, tmp_path: Path) -> None:

@@ -14,7 +14,12 @@ OF_OTHERS = re.compile(
     r"|AZUREML_EXPERIMENT_ID|SM_TRAINING_ENV|DLTS_JOB_ID"
 )
 """what DeepSpeed and accelerate take for ranks, and stop at where it contradicts ours"""
-_TORCHRUN = re.compile(r"(^|/)torchrun$|\btorch[./]distributed\b")
+_TORCHRUN = re.compile(
+    r"(^|/)torchrun$|\btorch[./]distributed\b"
+    # It starts torchrun's agent within its own process.
+    r"|(^|/)accelerate(-launch)?$|\baccelerate[./]commands\b"
+)
+_PROCESSES = Path("/proc")
 
 
 def torchrun_ranks(environment: Mapping[str, str]) -> tuple[int, int, int] | None:
@@ -42,10 +47,11 @@ def forget_others(environment: MutableMapping[str, str], *, is_torchrun: bool) -
 def _words_above() -> Iterator[str]:
     """The words of the commands of all processes above this one, as far as they can be seen."""
     pid = os.getppid()
-    while pid > 1:
+    # Torchrun is number 1 where a container starts nothing else.
+    while pid > 0:
         try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            command = (_PROCESSES / f"{pid}/cmdline").read_bytes()
+            state = (_PROCESSES / f"{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return
         yield from map(os.fsdecode, command.split(b"\0"))

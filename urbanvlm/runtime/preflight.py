@@ -56,8 +56,6 @@ THIS_CODE = """\
 import sys
 sys.path.insert(0, sys.argv.pop(1))
 from urbanvlm.runtime.preflight import main
-from urbanvlm.terminal import use_plain_signs
-from urbanvlm.user import settle_user
 sys.exit(main(sys.argv[1:]))
 """
 """`-m` would look for the package in the folder that the job is started in first, where other code may lie"""
