@@ -27,7 +27,7 @@ from urbanvlm.inputs import check_fetched, check_inputs
 from urbanvlm.lock import hold
 from urbanvlm.run_folder import RunFolder
 from urbanvlm.runs import remember_output, short
-from urbanvlm.same_inputs import check_same_inputs
+from urbanvlm.same_inputs import Seen, check_same_inputs
 from urbanvlm.stages import is_done
 from urbanvlm.sweep import Point, Sweep, SweepFolder, load_sweep
 from urbanvlm.terminal import use_plain_signs
@@ -114,10 +114,11 @@ def _load(options: argparse.Namespace) -> tuple[Sweep, list[Plan]]:
     sweep = _allowing(sweep, options.allow.replace(",", " ").split())
     remarks: dict[str, None] = {}
     plans, has_work = [], False
+    seen: Seen = {}
     for point in sweep.points:
         experiment, run = point.experiment, RunFolder.of(point.experiment)
         plans.append(make_plan(experiment, cluster))
-        check_same_inputs(experiment, run)
+        check_same_inputs(experiment, run, seen)
         if not all(is_done(run, experiment, job.stage) for job in plans[-1].jobs):
             has_work = True
             remarks |= dict.fromkeys(check_inputs(experiment, options.experiment))

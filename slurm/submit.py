@@ -32,7 +32,7 @@ from urbanvlm.experiment import Experiment
 from urbanvlm.lock import birth_of
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder, is_complete
-from urbanvlm.same_inputs import note_inputs
+from urbanvlm.same_inputs import Seen, note_inputs
 from urbanvlm.stages import checkpoint_save_seconds, is_done, results_of
 
 NO_LIMIT_MINUTES = 60 * 24 * 365
@@ -122,9 +122,9 @@ def _alive(submissions: Mapping[Place, Submission]) -> dict[Place, InQueue]:
     return {place: InQueue(submissions[place], found) for place, found in states.items() if found}
 
 
-def prepare(experiment: Experiment, run: RunFolder) -> Path:
+def prepare(experiment: Experiment, run: RunFolder, seen: Seen | None = None) -> Path:
     """Write what jobs read, while holding the run's lock; returns the code's snapshot."""
-    note_inputs(experiment, run)
+    note_inputs(experiment, run, seen)
     run.write_experiment(experiment)
     return take_snapshot(run)
 

@@ -26,6 +26,7 @@ from urbanvlm.errors import UserError
 from urbanvlm.lock import Watch, hold
 from urbanvlm.records import write_atomic
 from urbanvlm.run_folder import RunFolder
+from urbanvlm.same_inputs import Seen
 from urbanvlm.stages import Stage, is_done, stages_of
 from urbanvlm.sweep import Point, Sweep, SweepFolder
 
@@ -224,7 +225,10 @@ def submit_sweep(sweep: Sweep, plans: Sequence[Plan]) -> Iterator[str]:
         done = {(k, job.name) for k, job in places if is_done(runs[k], experiments[k], job.stage)}
         queued = {(runs.index(run), name): job.named for (run, name), job in found.items()}
         merged = merge_plans(plans, done, queued, most_elements)
-        snapshots = {k: prepare(experiments[k], runs[k]) for k in sorted({k for one in merged for k in one.points})}
+        seen: Seen = {}
+        snapshots = {
+            k: prepare(experiments[k], runs[k], seen) for k in sorted({k for one in merged for k in one.points})
+        }
         if queued:
             yield f"{len(queued)} jobs are in the queue"
         plans, left_out = leave_out(plans, runs)

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -105,6 +106,24 @@ def test_a_file_of_its_noted_size_and_time_is_not_read(run: RunFolder) -> None:
     assert changed_inputs(run.experiment, run) == ()
     picture.touch()
     assert changed_inputs(run.experiment, run) == ("pictures/a.png",)
+
+
+def test_runs_of_a_sweep_ask_once_for_a_picture_and_the_next_command_anew(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, real, seen = [], os.stat, {}
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        asked.append(str(path).endswith("deep/b.png"))
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    for _ in range(3):
+        assert changed_inputs(run.experiment, run, seen=seen) == ()
+    before = sum(asked)
+    assert seen and before == 1
+    CHANGES["picture"][0]()
+    assert changed_inputs(run.experiment, run) == ("pictures/deep/b.png",)
 
 
 def test_new_weights_of_the_same_size_are_others(run: RunFolder) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -34,19 +35,21 @@ GONE = " (gone)"
 
 Note = str
 Inputs = dict[str, "Note | dict[str, Note]"]
+Seen = dict[str, os.stat_result]
+"""Path -> what the file system told of it: for runs of a sweep that are looked at one after another, and no longer."""
 
 
-def note_inputs(experiment: Experiment, run: RunFolder) -> None:
+def note_inputs(experiment: Experiment, run: RunFolder, seen: Seen | None = None) -> None:
     """Write down what the run begins with; of a run that has begun already, raise UserError if that has changed."""
     if run.inputs_file.is_file():
-        check_same_inputs(experiment, run)
+        check_same_inputs(experiment, run, seen)
     else:
         write_atomic(run.inputs_file, json.dumps(_inputs(experiment), indent=1) + "\n")
 
 
-def check_same_inputs(experiment: Experiment, run: RunFolder) -> None:
+def check_same_inputs(experiment: Experiment, run: RunFolder, seen: Seen | None = None) -> None:
     """Raise UserError naming what is not what the run began with, and how to go on."""
-    if changed := changed_inputs(experiment, run):
+    if changed := changed_inputs(experiment, run, seen=seen):
         raise refusal(run, experiment, changed)
 
 
@@ -68,11 +71,15 @@ def refusal(run: RunFolder, experiment: Experiment, changed: Sequence[str]) -> U
     )
 
 
-def changed_inputs(experiment: Experiment, run: RunFolder, *, folders: bool = True) -> tuple[str, ...]:
+def changed_inputs(
+    experiment: Experiment, run: RunFolder, *, folders: bool = True, seen: Seen | None = None
+) -> tuple[str, ...]:
     """Names of files that are not what the run began with; none of a run that has not begun.
 
-    Without `folders` pictures and checkpoints are left out, which may be many thousands of files.
+    Without `folders` pictures and checkpoints are left out, which may be many thousands of files. What is in `seen` the
+    file system is not asked again.
     """
+    seen = {} if seen is None else seen
     try:
         noted: Inputs = json.loads(run.inputs_file.read_text(encoding="utf-8"))
         began_ns = run.inputs_file.stat().st_mtime_ns
@@ -82,14 +89,14 @@ def changed_inputs(experiment: Experiment, run: RunFolder, *, folders: bool = Tr
     for name, path in _named(experiment, noted).items():
         note = noted.get(name, "")
         if not path.is_dir() and not isinstance(note, dict):
-            found += [name + how for how in _change(path, note, began_ns)]
+            found += [name + how for how in _change(str(path), note, began_ns, seen)]
         elif folders:
-            found += _changes_in(experiment, name, path, note, began_ns)
+            found += _changes_in(experiment, name, path, note, began_ns, seen)
     return tuple(found)
 
 
 def _changes_in(
-    experiment: Experiment, name: str, folder: Path, note: Note | dict[str, Note], began_ns: int
+    experiment: Experiment, name: str, folder: Path, note: Note | dict[str, Note], began_ns: int, seen: Seen
 ) -> Iterator[str]:
     if not folder.is_dir():
         yield name + GONE
@@ -98,22 +105,24 @@ def _changes_in(
             yield f"{name} (a file in it)"
     else:
         for file, one in note.items():
-            yield from (f"{name}/{file}{how}" for how in _change(folder / file, one, began_ns))
+            yield from (f"{name}/{file}{how}" for how in _change(f"{folder}/{file}", one, began_ns, seen))
         if name != experiment.data.images:
             yield from (f"{name}/{file} (new)" for file in sorted(_files_of(folder) - note.keys()))
 
 
-def _change(path: Path, note: Note, began_ns: int) -> Iterator[str]:
+def _change(path: str, note: Note, began_ns: int, seen: Seen) -> Iterator[str]:
     """Nothing if a file is as noted; else what stands after its name where it is not just another one."""
     digest, _, facts = note.partition(" ")
     try:
         if not facts:
-            same = fingerprint(path) == digest
+            same = fingerprint(Path(path)) == digest
         else:
-            stat = path.stat()
+            if path not in seen:
+                seen[path] = os.stat(path)  # noqa: PTH116 — a Path for each of many thousands takes longer
+            stat = seen[path]
             size, mtime_ns = map(int, facts.split())
             untouched = stat.st_mtime_ns == mtime_ns < began_ns - RACE_NS
-            same = stat.st_size == size and (untouched or _digest(path, size) == digest)
+            same = stat.st_size == size and (untouched or _digest(Path(path), size) == digest)
     except (FileNotFoundError, NotADirectoryError):
         yield GONE
     except OSError as error:
