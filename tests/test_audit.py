@@ -90,7 +90,7 @@ FAULTS: Mapping[str, tuple[str, Row | str]] = {
     "a word for a number": ("answer-outside-set", changed(subtype="count", answer="building")),
     "a third thing": ("answer-outside-set", changed(subtype="multi_hop.which_is_more", answer="bus")),
     "no subtype": ("unscored", changed(subtype="conversation")),
-    "complex": ("other-words", changed(subtype="depth.range", answer="Complex")),
+    "complex": ("other-words", changed(subtype="depth.range", answer="Very complex")),
     "another answer": ("contradicting-rationale", changed(cot_answer="No car in sight. Answer: Yes")),
     "no answer": ("contradicting-rationale", changed(cot_answer="No car in sight.")),
     "a picture in the question": ("image-token", changed(question="<image>\nIs there a car?")),

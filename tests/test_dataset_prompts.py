@@ -155,7 +155,15 @@ def test_a_placeholder_is_refused_with_how_a_prompt_is_made(tmp_path: Path, plac
     assert f"{key}: holds {placeholder}" in str(error.value)
 
 
-@pytest.mark.parametrize("text", ['Write {"answer": 3}.', "In %, such as 50 % sky.", "Less than 5 $ [1-9] <10>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Write {"answer": 3}.',
+        "In %, such as 50 % sky.",
+        "Less than 5 $ [1-9] <10>",
+        "End in 'Answer: <answer>' or [answer].",
+    ],
+)
 def test_braces_of_no_placeholder_are_kept(tmp_path: Path, text: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(yaml.safe_dump({"default": text, "chain_of_thought": "y"}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +110,16 @@ def test_validation_sees_what_training_would(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(row)
     (one,) = audit(scan(tmp_path / "rows.jsonl"), images=tmp_path).findings
     assert (one.code, one.severity) == ("broken-image", "error")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_what_the_disk_refuses_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(path: Path) -> Image.Image:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("urbanvlm.dataset.decode.Image.open", refuse)
+    with pytest.raises(PictureError) as error:
+        decode(tmp_path / "a.jpg")
+    assert error.value.what == f"cannot be read ({os.strerror(number)})"

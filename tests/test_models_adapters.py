@@ -18,6 +18,7 @@ from slurm.cluster import Cluster
 from slurm.plan import make_plan
 from urbanvlm.errors import UserError
 from urbanvlm.experiment import Model, Train
+from urbanvlm.models.adapters import chain_of
 from urbanvlm.models.family import LoadedModel
 from urbanvlm.models.registry import check_model, get_family
 from urbanvlm.progress import Progress
@@ -216,3 +217,38 @@ def test_adapters_are_never_half_loaded(own: Path, case: str) -> None:
     save_file(weights, file)
     with pytest.raises(UserError, match="are of another model than the one they stand on"):
         get_family("llava").load(str(own / "adapters"))
+
+
+def test_adapters_with_the_names_of_an_older_library_load(own: Path) -> None:
+    """Transformers before 4.52 had LLaVA's parts at the top of the model."""
+    trained = get_family("llava").load(str(own / "adapters"))
+    weights = load_file(own / "adapters" / WEIGHTS)
+    former = {
+        name.replace("model.model.language_model.", "model.language_model.model."): weights[name] for name in weights
+    }
+    assert former.keys().isdisjoint(weights)
+    save_file(former, own / "adapters" / WEIGHTS)
+    rewrite(
+        own / "adapters",
+        target_modules=r"(.*\.)?language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
+    )
+    check_model(model_of(own / "adapters"))
+    same(get_family("llava").load(str(own / "adapters")), trained)
+    first = load_file(own / "adapters" / WEIGHTS)
+    save_adapters(own / "adapters", own / "more", seed=1)
+    assert load_file(own / "adapters" / WEIGHTS).keys() == first.keys()
+    get_family("llava").load(str(own / "more"))
+
+
+def test_a_base_that_cannot_be_looked_at_is_one_line(own: Path) -> None:
+    rewrite(own / "adapters", base_model_name_or_path="a" * 5000)
+    with pytest.raises(UserError, match=r"adapter_config\.json: stands on 'aaa.* cannot be looked at \(File name too"):
+        check_model(model_of(own / "adapters"))
+    with pytest.raises(UserError, match=r"checkpoint 'aaa.* cannot be looked at"):
+        chain_of("a" * 5000, None)
+
+
+def test_a_configuration_of_lists_in_each_other_is_one_line(own: Path) -> None:
+    (own / "base" / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"config\.json.*cannot be read"):
+        check_model(model_of(own / "base"))

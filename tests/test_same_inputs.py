@@ -187,3 +187,24 @@ def test_a_report_says_it_and_refuses_to_score_with_other_questions(
     error = capsys.readouterr().err
     assert error.startswith(f"{test_file}: is not what {run.id} began with") and error.count("\n") == 1
     assert run.report.read_text(encoding="utf-8") == report and is_complete(run.report)
+
+
+@pytest.mark.parametrize("written", ["./model", "model/"])
+def test_a_run_from_before_noted_a_checkpoint_as_python_writes_it(run: RunFolder, written: str) -> None:
+    Path("x.yaml").write_text(Path("x.yaml").read_text().replace("checkpoint: model", f"checkpoint: {written}"))
+    experiment = load_experiment(Path("x.yaml"), [])
+    assert experiment.models[0].checkpoint == written and "model" in json.loads(run.inputs_file.read_text())
+    assert changed_inputs(experiment, run) == ()
+    Path("model").rename("moved")
+    assert changed_inputs(experiment, run) == (f"{written} (gone)",)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"test.jsonl": 3}', '{"test.jsonl": {"a": null}}', '{"x": "0 1"}', "\xff"]
+)
+def test_a_broken_note_of_the_inputs_is_one_line(run: RunFolder, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    run.inputs_file.write_text(text, encoding="latin-1")
+    for command in (["plan", "x.yaml"], ["submit", "x.yaml"]):
+        assert main(command) == 2
+        shown = capsys.readouterr()
+        assert "inputs.json: does not say what" in shown.err and shown.err.count("\n") == 1 and not shown.out

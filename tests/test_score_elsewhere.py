@@ -9,8 +9,9 @@ import pytest
 
 from urbanvlm.cli import main
 from urbanvlm.dataset.read import each_former_id, read_examples
+from urbanvlm.errors import UserError
 from urbanvlm.evaluate.former_ids import FormerIds
-from urbanvlm.evaluate.predictions import merge_predictions
+from urbanvlm.evaluate.predictions import merge_predictions, read_predictions
 from urbanvlm.records import Prediction, dataset_fingerprint
 
 QUESTIONS = [
@@ -184,3 +185,53 @@ def test_a_model_from_elsewhere_has_no_phase(data, tmp_path, capsys):
     for arguments, phase in (([], ""), (["--phase", "after"], "after")):
         assert main(["score", str(said), "--data", str(data), "--json", *arguments]) == 0
         assert {score["phase"] for score in json.loads(capsys.readouterr().out)} == {phase}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("example_id,text\na#1,Yes\na#2,Yes, there is a bus\n", "said.csv:3: has more cells than the head; put text"),
+        ('example_id,text\na#1,yes\na#2,"yes\na#3,no\na#4,no\n', "said.csv:3: not CSV"),
+    ],
+)
+def test_a_cell_that_does_not_end_where_it_seems_is_named(content, words, tmp_path):
+    (tmp_path / "said.csv").write_text(content)
+    with pytest.raises(UserError) as error:
+        list(read_predictions(tmp_path / "said.csv"))
+    assert words in str(error.value)
+
+
+def test_empty_cells_beyond_the_head_are_a_spreadsheets(data, tmp_path, capsys):
+    said = tmp_path / "said.csv"
+    rows = [f"{e.id};{e.answer};;" for e in read_examples(data) if ";" not in e.id]
+    said.write_text("\n".join(["example_id;text", *rows]) + "\n")
+    assert score(capsys, said, "--data", data) == (0, RIGHT, "")
+
+
+def test_one_answer_with_a_list_inside_is_a_row(data, tmp_path, capsys):
+    example = read_examples(data)[0]
+    said = lines(tmp_path / "said.json", [{"example_id": example.id, "text": "yes", "choices": [{"text": "yes"}]}])
+    code, found, _ = score(capsys, said, "--data", data)
+    assert (code, found["presence.binary"][1]) == (0, 1)
+
+
+def test_what_a_run_allows_is_allowed_here(tmp_path, capsys):
+    keys = ("id", "image_id", "question", "answer", "subtype", "qtype")
+    rows = [dict(zip(keys, ("1", *row, "perceptual"), strict=True)) for row in QUESTIONS]
+    data, asked = lines(tmp_path / "data.jsonl", rows), tmp_path / "asked.jsonl"
+    assert main(["ask", str(data), "--output", str(asked)]) == 2
+    assert main(["ask", str(data), "--output", str(asked), "--allow", "duplicate-id"]) == 0
+    ids = [json.loads(line)["example_id"] for line in asked.read_text().splitlines()]
+    assert len(set(ids)) == 5
+    said = lines(tmp_path / "said.jsonl", [{"example_id": i, "text": t} for i, t in zip(ids, TEXTS, strict=True)])
+    capsys.readouterr()
+    assert score(capsys, said, "--data", data)[0] == 2
+    assert score(capsys, said, "--data", data, "--allow", "duplicate-id,text-only") == (0, RIGHT, "")
+    code, _, err = score(capsys, said, "--data", data, "--allow", "nan")
+    assert (code, err.count("\n")) == (2, 1) and err.startswith("--allow: nan cannot be allowed")
+
+
+def test_former_ids_leave_out_what_is_allowed(data, tmp_path):
+    talk = {"id": "x", "conversations": [{"from": "human", "value": "Hello?"}, {"from": "gpt", "value": "Hello."}]}
+    (tmp_path / "more.jsonl").write_text(json.dumps(talk) + "\n" + data.read_text())
+    assert [former for former, _ in each_former_id(tmp_path / "more.jsonl", ["text-only"])] == FORMER

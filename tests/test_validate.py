@@ -90,7 +90,10 @@ def test_findings_for_people_and_for_programs(tmp_path: Path) -> None:
 
 
 def test_a_note_alone_is_no_matter(tmp_path: Path) -> None:
-    lines = [row | {"answer": ("Complex", "Simple")[n % 2]} for n, row in enumerate(rows(0, 6, subtype="depth.range"))]
+    lines = [
+        row | {"answer": ("Very complex", "Not complex")[n % 2]}
+        for n, row in enumerate(rows(0, 6, subtype="depth.range"))
+    ]
     write(tmp_path / "rows.jsonl", lines)
     done = validate("rows.jsonl", cwd=tmp_path)
     assert done.returncode == 0 and "other-words" in done.stdout

@@ -125,3 +125,10 @@ def test_a_time_limit_is_what_slurm_would_take_it_for(written: str) -> None:
     assert check_experiment(parse_yaml(experiment.to_yaml(), "x"), "x") == experiment
     profile = parse_cluster(f"executor: slurm\nmax_timeout_minutes: {written}", Path("site.yaml"))
     assert profile.max_timeout_minutes == 1440
+
+
+@pytest.mark.parametrize("text", ["!!bool 5", "!!timestamp x", "!!float x", "!!float ''", "!!set x"])
+def test_a_value_that_is_not_of_its_tag_is_one_line(text: str) -> None:
+    with pytest.raises(UserError, match=r"^x\.yaml: tags a value as a type that it is not \(") as error:
+        parse_yaml(f"name: {text}", "x.yaml")
+    assert "\n" not in str(error.value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,7 @@ Note = str
 Inputs = dict[str, "Note | dict[str, Note]"]
 Seen = dict[str, os.stat_result]
 """Path -> what the file system told of it: for runs of a sweep that are looked at one after another, and no longer."""
+_NOTE = re.compile(r"[0-9a-f]+(?: [0-9]+ -?[0-9]+)?")
 
 
 def note_inputs(experiment: Experiment, run: RunFolder, seen: Seen | None = None) -> None:
@@ -81,18 +83,43 @@ def changed_inputs(
     """
     seen = {} if seen is None else seen
     try:
-        noted: Inputs = json.loads(run.inputs_file.read_text(encoding="utf-8"))
+        noted = _read_noted(experiment, run)
         began_ns = run.inputs_file.stat().st_mtime_ns
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return ()
     found: list[str] = []
     for name, path in _named(experiment, noted).items():
-        note = noted.get(name, "")
+        note = noted.get(name, noted.get(_as_once(name), ""))
         if not path.is_dir() and not isinstance(note, dict):
             found += [name + how for how in _change(str(path), note, began_ns, seen)]
         elif folders:
             found += _changes_in(experiment, name, path, note, began_ns, seen)
     return tuple(found)
+
+
+def _read_noted(experiment: Experiment, run: RunFolder) -> Inputs:
+    """Raises UserError where the file is cut short or holds anything else."""
+    try:
+        noted = json.loads(run.inputs_file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        noted = None
+    if isinstance(noted, dict) and all(map(_is_note, noted.values())):
+        return noted
+    raise UserError(
+        run.inputs_file,
+        f"does not say what {run.id} began with: it is cut short, or was written by something else",
+        f'bring the old one back, or begin another run with SET="name={experiment.name}-2"',
+    )
+
+
+def _is_note(value: object) -> bool:
+    notes = value.values() if isinstance(value, dict) else (value,)
+    return all(isinstance(note, str) and _NOTE.fullmatch(note) for note in notes)
+
+
+def _as_once(name: str) -> str:
+    """How runs noted a checkpoint's folder before they noted it as written: `ck` of `./ck` and `ck/`."""
+    return str(Path(name))
 
 
 def _changes_in(
@@ -152,7 +179,11 @@ def _named(experiment: Experiment, noted: Inputs) -> Mapping[str, Path]:
         found[data.images] = resolve_folder(data.images)
     models = [model for model in experiment.models if model.checkpoint not in TINY_PRESETS]
     checkpoints = {name for model in models for name, _ in chain_of(model.checkpoint, model.revision)}
-    return found | {name: Path(name) for name in sorted(checkpoints) if Path(name).is_dir() or name in noted}
+    return found | {
+        name: Path(name)
+        for name in sorted(checkpoints)
+        if Path(name).is_dir() or name in noted or _as_once(name) in noted
+    }
 
 
 def _question_files(experiment: Experiment) -> list[str]:

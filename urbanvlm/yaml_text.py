@@ -92,11 +92,14 @@ def parse_yaml(text: str, where: object) -> Any:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{where}:{line}", error.problem or "not YAML", error.note or "mend the line") from None
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: what is tagged by hand as a type that it is not, such as !!float x.
-        raise UserError(where, f"not YAML ({error})", "put text in quotes") from None
     except RecursionError:
         raise UserError(where, "holds more lists or mappings in each other than can be read") from None
+    except yaml.YAMLError as error:
+        raise UserError(where, f"not YAML ({error})", "put text in quotes") from None
+    except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+        raise UserError(
+            where, f"tags a value as a type that it is not ({error})", "take the !!tag out, or put text in quotes"
+        ) from None
 
 
 def dump_yaml(tree: Any) -> str:

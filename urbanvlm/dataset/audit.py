@@ -256,7 +256,7 @@ def _answer_findings(data: Scan, answers: Sequence[_Read]) -> Iterator[Finding]:
         if code:
             rows = np.flatnonzero((codes == code)[of_rows])
             yield _of_rows(code, data, rows, lambda row: _complaint(answers[of_rows[row]]))
-    others = np.array([is_in_other_words(read.answer, read.value) for read in answers], dtype=bool)
+    others = np.array([_is_in_other_words(read) for read in answers], dtype=bool)
     rows = np.flatnonzero(others[of_rows])
     if len(rows):
         yield _of_rows("other-words", data, rows, lambda row: _other_words(answers[of_rows[row]]))
@@ -272,6 +272,13 @@ def _complaint(read: _Read) -> str:
     if read.subtype.written is not None:
         return f"answer {quoted(read.answer)} is none of {', '.join(read.subtype.written)} ({read.subtype.name})"
     return f"answer {quoted(read.answer)} is no {kind} ({read.subtype.name})"
+
+
+def _is_in_other_words(read: _Read) -> bool:
+    """Not where it is how answers of the subtype are written, such as Complex, which is scored as yes."""
+    written = read.subtype.written if read.subtype is not None else None
+    is_documented = read.answer.strip().casefold() in map(str.casefold, written or ())
+    return not is_documented and is_in_other_words(read.answer, read.value)
 
 
 def _other_words(read: _Read) -> str:

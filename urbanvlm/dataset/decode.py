@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +61,8 @@ def decode(path: Path, draft: bool = False) -> Image.Image:
     except (PictureError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW):
+            raise PictureError(f"cannot be read ({error.strerror})", "make it readable, or replace it") from None
         # Damaged bytes make decoders raise whatever it may be.
         reason = " ".join(str(error).replace(str(path), "it").split()) or type(error).__name__
         raise PictureError(f"is not a whole picture ({reason})", "replace it") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from urbanvlm.errors import suggest
+from urbanvlm.errors import UserError, suggest
 
 if TYPE_CHECKING:
     from urbanvlm.dataset.rows import RowFile
@@ -154,6 +154,14 @@ def check_code(code: str) -> None:
     """Raises ValueError for a code that does not exist."""
     if code not in CODES:
         raise ValueError(f"unknown finding {code!r}; {suggest(code, CODES)}")
+
+
+def given_codes(given: Iterable[str]) -> tuple[str, ...]:
+    """What `--allow` was given, a code each or several apart by commas. Raises UserError for what cannot be allowed."""
+    try:
+        return allowable([code for codes in given for code in codes.replace(",", " ").split()])
+    except ValueError as error:
+        raise UserError("--allow", str(error)) from None
 
 
 def allowable(codes: Sequence[str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).with_name("prompts.yaml")
 _KEYS = ("chain_of_thought", "default", "subtypes")
 _DOCUMENT = "docs/prompts.md shows a whole file"
 _PUT_TOGETHER = "a prompt is the question, then this text, and picture and turns are put around it"
-_NAMES = "question|prompt|image|picture|options|answer|subtype|object"
+_NAMES = "question|prompt|image|picture|options|subtype|object"
 PLACEHOLDER = re.compile(
     r"\{+\s*[\w.:!]*\s*\}+"  # {question}, {}, {{ question }}
     r"|%\(\w+\)s|%s\b"
@@ -27,7 +27,10 @@ PLACEHOLDER = re.compile(
     rf"|<\s*(?:{_NAMES})\s*>|\[\s*(?:{_NAMES})\s*\]",
     re.IGNORECASE,
 )
-"""What other programs would fill in; a model would read it as it stands. `<image>` is LLaVA's token for the picture."""
+"""What other programs would fill in; a model would read it as it stands. `<image>` is LLaVA's token for the picture.
+
+`<answer>` and `[answer]` tell the model what to fill in.
+"""
 
 
 @dataclass(frozen=True, slots=True)

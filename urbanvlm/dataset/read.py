@@ -75,17 +75,19 @@ def readable_examples(file: RowFile) -> Iterator[tuple[int, Example]]:
                 yield number, example
 
 
-def each_former_id(path: Path) -> Iterator[tuple[str, Example]]:
-    """(the id that a row had when rows without one were counted, example), of a file without a fault.
+def each_former_id(path: Path, allow: Collection[str] = ()) -> Iterator[tuple[str, Example]]:
+    """(the id that a row had when rows without one were counted, example), of a file without a fault but for `allow`.
 
     Such a row was `<image_id>#<n>`, n counting that image's rows from 0 in file order.
     """
     counts: dict[str, int] = {}
     written = (row for _, rows in RowFile.of(path).chunks() for row in rows)
-    for row, example in zip(written, each_example(path), strict=True):
+    if "text-only" in allow:
+        written = (row for row in written if fault_of(row) is None)
+    for row, example in zip(written, each_example(path, allow), strict=True):
         number = counts.get(example.image_id, 0)
         counts[example.image_id] = number + 1
-        yield row.get("id") or f"{example.image_id}#{number}", example
+        yield example.id if row.get("id") else f"{example.image_id}#{number}", example
 
 
 def _are_faultless(rows: Sequence[Any]) -> bool:

@@ -16,6 +16,8 @@ from urbanvlm.errors import UserError, missing_file, quoted
 CHUNK_CHARACTERS = 1 << 16
 CHUNK_ITEMS = 256
 """so little that what is made of it is still in the processor's cache when it is looked at"""
+_OF_ROWS = {"image_id", "example_id", "text"}
+"""an object with one of these is a row itself, a question or a prediction, whatever else it holds"""
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -97,7 +99,7 @@ def _refuse_one_object(path: Path) -> None:
         except (ValueError, RecursionError):
             return
     keys = [key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    if keys and not is_conversation(row) and "image_id" not in row:
+    if keys and not is_conversation(row) and not row.keys() & _OF_ROWS:
         what = f"is one object, with records inside at the key {', '.join(map(quoted, keys))}"
         raise UserError(path, what, "save the list of records alone, as an array or one record a line")
     if not is_line:

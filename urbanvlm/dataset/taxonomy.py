@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from urbanvlm.errors import closest
@@ -134,6 +135,7 @@ def scored_name(subtype: str) -> str:
     return subtype.removeprefix("paraphrase.from_")
 
 
+@lru_cache
 def suggest_subtype(wrong: str) -> str:
     """The next step of an unknown subtype: what is close to it, and where all are explained."""
     name = scored_name(wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ class Answered:
     data: Path
     question: Callable[[str], str | None]
     """of the row of an id"""
+    allow: Collection[str] = ()
+    """findings with which the file is read"""
     counted: list[str] = field(default_factory=list)
     """ids that counted rows, of predictions that say neither which file nor which question they answer"""
 
@@ -49,7 +51,7 @@ class Answered:
 
     @cached_property
     def former(self) -> FormerIds:
-        return FormerIds(self.data)
+        return FormerIds(self.data, self.allow)
 
     def _by_question(self, row: Mapping[str, Any], where: Callable[[], str]) -> str:
         ids = self._ids.get((row[IMAGE], _plain(row[QUESTION])), ())
@@ -63,7 +65,7 @@ class Answered:
     @cached_property
     def _ids(self) -> dict[tuple[str, str], list[str]]:
         ids: dict[tuple[str, str], list[str]] = {}
-        for example in each_example(self.data):
+        for example in each_example(self.data, self.allow):
             ids.setdefault((example.image_id, _plain(example.question)), []).append(example.id)
         return ids
 

@@ -6,11 +6,12 @@ import argparse
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from urbanvlm.dataset.findings import given_codes
 from urbanvlm.dataset.prompts import Prompts, load_prompts
 from urbanvlm.dataset.read import each_example
 from urbanvlm.errors import UserError
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="to be written: .jsonl or .csv")
     parser.add_argument("--prompts", type=Path, help="YAML of prompts, as evaluate.prompts of an experiment")
     parser.add_argument("--chain-of-thought", action="store_true", help="have the answers reasoned")
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="CODE", help="a finding, as data.allow of a run"
+    )
     parser.set_defaults(command=run)
 
 
@@ -38,9 +42,10 @@ def run(options: argparse.Namespace) -> int:
     write = _WRITERS.get(options.output.suffix.lower())
     if write is None:
         raise UserError(options.output, f"is neither {' nor '.join(_WRITERS)}", "give --output one of these endings")
+    allow = given_codes(options.allow)
     read = [os.path.realpath(path) for path in (options.data, options.prompts) if path is not None]
     check_output(options.output, read, "--output")
-    questions = _Questions(options.data, load_prompts(options.prompts), options.chain_of_thought)
+    questions = _Questions(options.data, load_prompts(options.prompts), options.chain_of_thought, allow)
     with written(options.output) as out:
         write(out, questions.rows())
         questions.check()
@@ -54,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
 class _Questions:
     """The rows of a question file that can be scored, and how many cannot."""
 
-    def __init__(self, data: Path, prompts: Prompts, chain_of_thought: bool) -> None:
-        self.data = data
+    def __init__(self, data: Path, prompts: Prompts, chain_of_thought: bool, allow: Collection[str]) -> None:
+        self.data, self.allow = data, allow
         self.images: set[str] = set()
         self.asked = self.left_out = 0
         self.first_left_out = ""
@@ -63,7 +68,7 @@ class _Questions:
 
     def rows(self) -> Iterator[Mapping[str, str]]:
         """With the keys of COLUMNS, in the order of the file."""
-        for example in each_example(self.data):
+        for example in each_example(self.data, self.allow):
             try:
                 parse_gold(example)
             except UserError as error:

@@ -6,12 +6,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from urbanvlm.dataset.findings import given_codes
 from urbanvlm.dataset.read import each_example
 from urbanvlm.dataset.taxonomy import SUBTYPES
 from urbanvlm.errors import UserError
@@ -44,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phase", choices=("before", "after"), default="", help="of a fine-tuning, for the JSON")
     parser.add_argument("--resamples", type=_positive, default=1000, help="of the places, for the 95 %% intervals")
     parser.add_argument("--seed", type=_seed, default=0, help="of the resamples")
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="CODE", help="a finding, as data.allow of a run"
+    )
     parser.set_defaults(command=run)
 
 
@@ -64,13 +68,14 @@ def _whole(text: str, least: int) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Exit code 0; raises UserError for a user's mistake."""
+    allow = given_codes(options.allow)
     read = [os.path.realpath(path) for path in (*options.predictions, options.data, options.train) if path is not None]
     if options.rows is not None:
         check_output(options.rows, read, "--rows")
     profile = profile_of(options.profile, chain_of_thought=options.chain_of_thought)
-    judgement = judge_files(options.predictions, options.data, profile)
+    judgement = judge_files(options.predictions, options.data, profile, allow)
     judged = judgement.judging.finish()
-    references = gold_counts(each_example(options.train) if options.train else (), profile)
+    references = gold_counts(each_example(options.train, allow) if options.train else (), profile)
     stamp = Stamp(options.model or options.predictions[0].stem, options.phase)
     scores = score_rows(judged, references, profile, stamp, resamples=options.resamples, seed=options.seed)
     if options.rows is not None:
@@ -149,16 +154,16 @@ def _read(example: Example, text: str, profile: Profile) -> Parsed:
     return Parsed(parsed.status, profile.in_words(parsed.value, subtype))
 
 
-def judge_files(predictions: Sequence[Path], data: Path, profile: Profile) -> Judgement:
+def judge_files(predictions: Sequence[Path], data: Path, profile: Profile, allow: Collection[str] = ()) -> Judgement:
     """Raises UserError naming file and line of the first thing that is wrong with either."""
     judgement = Judgement(Judging(profile))
-    fingerprint = _Fingerprint(data, any("dataset" in _first_row(file) for file in predictions))
-    for example in each_example(data):
+    fingerprint = _Fingerprint(data, allow, any("dataset" in _first_row(file) for file in predictions))
+    for example in each_example(data, allow):
         fingerprint.add(example)
         judgement.add(example)
     if not judgement.judging.numbers:
         raise UserError(data, "has no row whose answer fits its subtype", f"first: {judgement.first_unscored}")
-    asked = Answered(data, judgement.question)
+    asked = Answered(data, judgement.question, allow)
     for file in predictions:
         for number, row in read_predictions(file):
             if "dataset" in row and row["dataset"] != fingerprint.value and row["dataset"] != asked.former.fingerprint:
@@ -180,6 +185,7 @@ class _Fingerprint:
     """Of the question file; found while it is read, if the predictions are expected to ask for it."""
 
     data: Path
+    allow: Collection[str]
     is_expected: bool
     _rows: RowSum = field(default_factory=RowSum)
     _value: str = ""
@@ -191,7 +197,9 @@ class _Fingerprint:
     @property
     def value(self) -> str:
         if not self._value:
-            self._value = self._rows.fingerprint if self.is_expected else dataset_fingerprint(each_example(self.data))
+            self._value = (
+                self._rows.fingerprint if self.is_expected else dataset_fingerprint(each_example(self.data, self.allow))
+            )
         return self._value
 
 

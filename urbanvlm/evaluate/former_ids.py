@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ class FormerIds:
     """Of a question file, which is read once more when the first answer needs it."""
 
     data: Path
+    allow: Collection[str] = ()
+    """findings with which the file was read"""
 
     def id_of(self, row: Mapping[str, Any]) -> str | None:
         """The id of the row that a prediction answers; None where it has no such id, or answers another file."""
@@ -33,7 +35,7 @@ class FormerIds:
     def _found(self) -> tuple[dict[str, str], str]:
         ids: dict[str, str] = {}
         rows = RowSum()
-        for former, example in each_former_id(self.data):
+        for former, example in each_former_id(self.data, self.allow):
             rows.add(replace(example, id=former))
             ids[former] = example.id
         return ids, rows.fingerprint

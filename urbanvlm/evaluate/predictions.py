@@ -15,6 +15,8 @@ from urbanvlm.records import Example, Prediction
 
 IMAGE, QUESTION = "image_id", "question"
 NO_OBJECT = "a line is one object with example_id and text; a file that is one JSON array is named .json"
+_BEYOND: Any = None
+"""csv's key of the cells that have no name"""
 NEXT_STEP = "a prediction needs text and example_id, or image_id and question; docs/data.md shows a file"
 
 
@@ -51,18 +53,27 @@ def _json_rows(file: RowFile) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(last line, row) below a line of names; what a spreadsheet leaves empty is not there, but for an empty text."""
+    """(last line, row) below a line of names; what a spreadsheet leaves empty is not there, but for an empty text.
+
+    Of what is no CSV the row's first line is named: a quote that does not end takes in all lines below.
+    """
+    first = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as source:
             head = source.readline()
             source.seek(0)
-            rows = csv.DictReader(source, delimiter=max(",;\t", key=head.count), strict=True)
+            delimiter = max(",;\t", key=head.count)
+            rows = csv.DictReader(source, delimiter=delimiter, strict=True)
             for row in rows:
+                if any(row.get(_BEYOND, ())):
+                    next_step = f"put text that holds {delimiter!r} in quotes"
+                    raise UserError(f"{path}:{rows.line_num}", "has more cells than the head", next_step)
+                first = rows.line_num + 1
                 yield rows.line_num, {key: value for key, value in row.items() if key and (value or key == "text")}
     except UnicodeDecodeError:
         raise UserError(path, "not UTF-8", "save the file as UTF-8") from None
     except csv.Error as error:
-        raise UserError(f"{path}:{rows.line_num}", f"not CSV ({error})", "mend the row") from None
+        raise UserError(f"{path}:{first}", f"not CSV ({error})", "mend the row") from None
     except FileNotFoundError:
         raise UserError(path, "no such file") from None
     except OSError as error:
@@ -90,24 +101,25 @@ def merge_predictions(
     found: dict[str, tuple[Prediction, str]] = {}
     paths = [Path(file) for file in files]
     for path in paths:
+        file = RowFile.of(path)
         for number, row in read_predictions(path):
-            prediction = _prediction(row, where(path, number))
+            prediction = _prediction(row, file.where(number))
             if prediction.example_id not in asked and former is not None and "dataset" in row:
                 prediction = replace(prediction, example_id=former.id_of(row) or prediction.example_id)
             if prediction.example_id not in asked:
                 raise UserError(
-                    where(path, number),
+                    file.where(number),
                     f"example {prediction.example_id!r} was not asked",
                     "use the predictions of this test file",
                 )
             if prediction.example_id in found:
                 first = found[prediction.example_id][1]
                 raise UserError(
-                    where(path, number),
+                    file.where(number),
                     f"second answer to {prediction.example_id!r} (first: {first})",
                     "keep one of them",
                 )
-            found[prediction.example_id] = (prediction, where(path, number))
+            found[prediction.example_id] = (prediction, file.where(number))
     missing = [example.id for example in examples if example.id not in found]
     if missing:
         names = ", ".join(path.name for path in paths) or "no files"

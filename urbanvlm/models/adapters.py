@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from urbanvlm.errors import UserError
+from urbanvlm.errors import UserError, quoted
 from urbanvlm.models.weights import AGAIN, Shapes, read_object, shapes_of
 
 CONFIG = "adapter_config.json"
@@ -26,7 +26,7 @@ def chain_of(checkpoint: str, revision: str | None) -> list[Named]:
     """
     chain: list[Named] = [(checkpoint, revision)]
     seen = set()
-    while is_adapters(folder := Path(chain[-1][0])):
+    while _is_adapters_here(folder := Path(chain[-1][0])):
         if folder.resolve() in seen:
             raise UserError(
                 folder / CONFIG, "says that its adapters stand on themselves", "mend base_model_name_or_path"
@@ -34,6 +34,18 @@ def chain_of(checkpoint: str, revision: str | None) -> list[Named]:
         seen.add(folder.resolve())
         chain.append(_base_of(folder))
     return chain
+
+
+def _is_adapters_here(folder: Path) -> bool:
+    """Raises UserError for what cannot be looked at, such as a name of thousands of characters."""
+    try:
+        return is_adapters(folder)
+    except OSError as error:
+        raise UserError(
+            f"checkpoint {quoted(str(folder))}",
+            f"cannot be looked at ({error.strerror})",
+            "name a folder that can, or a model on the hub",
+        ) from None
 
 
 def adapter_shapes(folder: Path) -> Shapes:
@@ -83,5 +95,9 @@ def _base_of(folder: Path) -> Named:
         what = "does not say what its adapters stand on"
         raise UserError(folder / CONFIG, what, "write the checkpoint's folder or hub name as base_model_name_or_path")
     # A path is meant from here or, where adapters and model were moved together, from the adapters.
-    places = [place for place in (Path(name), folder / name) if place.is_dir()]
+    try:
+        places = [place for place in (Path(name), folder / name) if place.is_dir()]
+    except OSError as error:
+        what = f"stands on {quoted(name)}, which cannot be looked at ({error.strerror})"
+        raise UserError(folder / CONFIG, what, "mend base_model_name_or_path") from None
     return str(places[0]) if places else name, revision if isinstance(revision, str) else None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import torch
@@ -51,6 +52,7 @@ class ModelFamily(Protocol):
     """All that training and evaluation know of a model."""
 
     name: str
+    former_names: Mapping[str, str]
 
     def load(
         self,
@@ -121,6 +123,8 @@ class ImageTextFamily(ABC):
     language_path: str
     """dotted name of the language model inside the model"""
     vision_path: str
+    former_names: Mapping[str, str] = MappingProxyType({})
+    """pattern of a weight's name in files of older libraries -> what it is called now"""
 
     @abstractmethod
     def build_tiny(self, preset: str) -> tuple[PreTrainedModel, ProcessorMixin]:

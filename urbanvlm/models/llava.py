@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import (
@@ -31,6 +31,12 @@ class Llava(ImageTextFamily):
     processor_class = LlavaProcessor
     language_path = "model.language_model"
     vision_path = "model.vision_tower"
+    former_names: Mapping[str, str] = {
+        r"^language_model\.model\.": "model.language_model.",
+        r"^language_model\.lm_head\.": "lm_head.",
+        r"^vision_tower\.": "model.vision_tower.",
+        r"^multi_modal_projector\.": "model.multi_modal_projector.",
+    }
 
     def prompt_ids(self, loaded: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
         """One image token in the text becomes one per patch in the ids, so that no tokenizer can cut them."""

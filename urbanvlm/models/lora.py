@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
@@ -13,6 +15,7 @@ from urbanvlm.experiment import Lora
 from urbanvlm.models.adapters import adapter_shapes, not_of_this
 from urbanvlm.models.family import LoadedModel
 
+_PREFIX = "base_model.model."
 NEWEST = "default"
 """PEFT's name for adapters that it saves in the folder itself: those of the run; those of its checkpoint have others"""
 
@@ -41,23 +44,34 @@ def load_lora(loaded: LoadedModel, folder: Path, name: str | None = None) -> Loa
 
     Raises UserError unless every one of them finds its layer, and every layer its adapters.
     """
-    saved = adapter_shapes(folder)
+    former = loaded.family.former_names
+    saved = {_present_name(name, former) for name in adapter_shapes(folder)}
     model = loaded.model
     name = name or f"base{len(model.peft_config) if isinstance(model, PeftModel) else 0}"
     try:
         if isinstance(model, PeftModel):
-            model.load_adapter(folder, name, autocast_adapter_dtype=False)
+            model.load_adapter(folder, name, autocast_adapter_dtype=False, key_mapping=former)
         else:
-            model = PeftModel.from_pretrained(model, folder, name, autocast_adapter_dtype=False)
+            model = PeftModel.from_pretrained(model, folder, name, autocast_adapter_dtype=False, key_mapping=former)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"adapters {folder}", *not_of_this(reason)) from error
     expected = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False).keys()
-    if others := sorted(expected ^ saved.keys()):
+    if others := sorted(expected ^ saved):
         reason = f"{len(others)} weights have no counterpart, such as {others[0]}"
         raise UserError(f"adapters {folder}", *not_of_this(reason))
     _use_all(model)
     return loaded.with_model(model.eval())
+
+
+def _present_name(name: str, former: Mapping[str, str]) -> str:
+    """As PEFT renames what it reads: by the first of the patterns that matches below its own prefix."""
+    inner = name.removeprefix(_PREFIX)
+    for pattern, present in former.items():
+        renamed, count = re.subn(pattern, present, inner)
+        if count:
+            return name[: len(name) - len(inner)] + renamed
+    return name
 
 
 def merge_lora(loaded: LoadedModel) -> LoadedModel:

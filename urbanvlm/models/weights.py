@@ -54,7 +54,7 @@ def shapes_of(file: Path) -> Shapes:
         tensors = {name: one for name, one in json.loads(header).items() if name != "__metadata__"}
         ends = [int(one["data_offsets"][1]) for one in tensors.values()]
         shapes = {str(name): tuple(map(int, one["shape"])) for name, one in tensors.items()}
-    except (ValueError, AttributeError, KeyError, IndexError, TypeError):
+    except (ValueError, AttributeError, KeyError, IndexError, TypeError, RecursionError):
         raise UserError(file, f"is no file of safetensors, or only its beginning ({size:,} bytes)", AGAIN) from None
     expected = 8 + length + max(ends, default=0)
     if size != expected:
@@ -68,7 +68,7 @@ def read_object(file: Path) -> dict[str, Any]:
         if is_pointer(file):
             raise UserError(file, "is a Git-LFS pointer, not the file", PULL)
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(file, f"cannot be read ({error})", AGAIN) from None
     if not isinstance(found, dict):
         raise UserError(file, "is not a JSON object", AGAIN)

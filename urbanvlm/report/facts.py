@@ -82,7 +82,9 @@ class RunFacts:
 def judged(run: RunFolder, asked: Asked, profile: Profile, stage: Stage) -> Evaluation:
     """What an evaluation's stage left behind. Raises UserError where a file is missing or broken."""
     predictions = merge_predictions(
-        asked.examples, results_of(run, run.experiment, stage), FormerIds(run.split_file("test"))
+        asked.examples,
+        results_of(run, run.experiment, stage),
+        FormerIds(run.split_file("test"), run.experiment.data.allow),
     )
     rows = judge(asked.examples, predictions, profile)
     texts = {id_: prediction.text for id_, prediction in predictions.items()}
