@@ -16,7 +16,7 @@ locked() { awk "/^$1==/,/[^\\\\]\$/" "$(dirname "${BASH_SOURCE[0]}")/requirement
 keep_pip_sources() {
     local setting kept=()
     mapfile -d '' kept < <("$1" -c '
-import ast, subprocess, sys
+import ast, importlib.util, subprocess, sys
 kept = """index-url extra-index-url find-links no-index proxy cert client-cert trusted-host timeout default-timeout retries
 cache-dir no-cache-dir keyring-provider use-feature""".split()
 found = {}
@@ -30,8 +30,9 @@ for section in ("global", "install", ":env:"):
         start, _, name = key.rpartition(".")
         if start == section and name in kept:
             found[name] = str(ast.literal_eval(value))
-# Of the features one is about certificates.
-if "truststore" in found.pop("use-feature", "").split():
+# Of the features one is about certificates. An older pip fails where it lacks the package that this needs.
+has_truststore = any(map(importlib.util.find_spec, ("pip._vendor.truststore", "truststore")))
+if "truststore" in found.pop("use-feature", "").split() and has_truststore:
     found["use-feature"] = "truststore"
 for name, value in found.items():
     sys.stdout.write("PIP_" + name.upper().replace("-", "_") + "=" + value + "\0")')
