@@ -36,7 +36,7 @@ ANY_TEXT = st.one_of(ANYTHING, st.lists(st.sampled_from(FRAGMENTS.split(" ")), m
 SUBTYPE = st.sampled_from(list(SUBTYPES.values()))
 NO_ANSWER = "this is wide and quiet with grey shade over old stones all seems calm as evening comes".split()
 """no `it` or `they`: `it is`, as a clause of its own, agrees with the question"""
-MADE_UP_TURN = re.compile(r"user|human|inst|question|q|[?<\uff1f]", re.IGNORECASE)
+MADE_UP_TURN = re.compile(r"user|human|inst|assistant|gpt|question|q|[?<\uff1f]", re.IGNORECASE)
 """What may begin a turn of the model's own, or hold its thoughts: what is said before it may be the answer."""
 WRAPS = (
     *(

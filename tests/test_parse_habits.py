@@ -366,6 +366,81 @@ HABITS = {
         5 cars stand 20 m away. -> 20
         The 3 cars are 10 m and 20 m away. -> ?
     """,
+    "says where little is": r"""
+        spatial.distribution.label: Where are most of the cars?
+        There are no cars on the left side. -> ?
+        The left side has no cars. -> ?
+        The right half is empty. -> ?
+        There are fewer cars on the left side than on the right side. -> ?
+        There are more cars on the left side than on the right side. -> left side
+        There are few cars on the right, most are on the left. -> left side
+        Hardly any cars are on the left. -> ?
+        I don't see many cars on the right. -> ?
+        Both sides have no cars. -> ?
+        There are a few cars on the left. -> left side
+        right[0.87, 0.76] -> right side
+        They are spread evenly with no gap -> evenly spread
+        spatial.distribution: Are most of the cars in the left half?
+        The left side is empty. -> ?
+        depth.closest_object: Which of all objects is nearest?
+        The farthest object is the building. -> ?
+        The most distant object is the tree. -> ?
+        The car is the second closest object. -> ?
+        The building is the farthest, then comes the tree. -> ?
+        The closest is the car, the second closest the bus. -> car
+        negation.exclusion_choice: Which is not in the picture: a bus, a car or a bench?
+        The bus is in the picture. -> ?
+        The bus is in the image, behind the car. -> ?
+        The bus is in the picture. The bench is not in the picture. -> bench
+        viewfactor.scalar: What share of the picture is building?
+        50/50 -> ?
+        10/50 -> 0.2
+        70% of the picture is not building. -> ?
+        Half of it isn't building. -> ?
+        30% is building and the rest is not. -> 0.3
+    """,
+    "counts groups, and the parts of a whole": r"""
+        count: How many cars does the picture show?
+        There are two rows of cars. -> ?
+        two groups of cars -> ?
+        2 sets of cars -> ?
+        There is one row of cars. -> ?
+        three pairs of cars -> ?
+        5 parking spaces for cars -> ?
+        a pair of cars -> 2
+        There are 10 cars in a row. -> 10
+        two lines of cars, with 7 cars in total -> 7
+        There are two red cars and another two blue ones. -> ?
+        There are two red cars and another blue car. -> ?
+        There are two cars: one is red and another is blue. -> 2
+        count: How many rows of cars are there?
+        There are two rows of cars. -> 2
+    """,
+    "contradicts itself in a second turn": r"""
+        count: How many cars does the picture show?
+        3\nASSISTANT: 4 -> ?
+        3\nASSISTANT: There are three cars. -> 3
+        How many cars does the picture show?\nASSISTANT: 4 -> 4
+        how many cars does the picture show ASSISTANT: 4 -> 4
+        Count carefully.\nASSISTANT: 4 -> 4
+        presence.binary: Is there a bus in view?
+        Yes\nASSISTANT: No -> ?
+        Yes. Is there a bus in view? ASSISTANT: No -> ?
+        is there a bus in view\nASSISTANT: no -> no
+    """,
+    "names a bus by its number": r"""
+        presence.binary: Is there a bus in view?
+        Bus No. 5 is visible. -> yes
+        The No. 7 bus can be seen. -> yes
+        A No. 7 bus is on the road. -> ?
+        No. 5 cars are visible. -> no
+        presence.binary: Is there a bus in the scene?
+        No bus is close to the camera. -> ?
+        presence.binary: Is there a camera in the scene?
+        There is a bench. -> ?
+        presence.binary: Is there a bus close to the car?
+        There is a bus and a car. -> ?
+    """,
 }
 
 

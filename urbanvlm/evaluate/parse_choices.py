@@ -6,7 +6,7 @@ Each reader returns the set of values that the text claims: one is an answer, no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from urbanvlm.evaluate.parse_presence import (
     NEGATORS,
@@ -37,10 +37,11 @@ _OTHER_QUALITIES = word_set(
 """What makes `high` or `deep` a word about something else than depth."""
 _EVEN = "evenly spread"
 _MIDDLE = word_set("middle center centre")
+_SPREAD = word_set("evenly even equally balanced uniformly throughout")
 _SIDE_WORDS = {
     **dict.fromkeys(("left", "lefthand"), "left side"),
     **dict.fromkeys(("right", "righthand"), "right side"),
-    **dict.fromkeys(word_set("evenly even both equally balanced uniformly throughout") | _MIDDLE, _EVEN),
+    **dict.fromkeys(_SPREAD | _MIDDLE | {"both"}, _EVEN),
 }
 _LIST_GAP = word_set(", or and a an the / | side spread ( on either")
 _OR = word_set("or / |")
@@ -93,12 +94,30 @@ def side_claims(text: str) -> Claims:
     """
     tokens = mark_determiners(tokens_of(_BESIDE_A_THING.sub(r"\1", without_ignorance(text))))
     mentions = [mention for mention in _word_mentions(tokens, _SIDE_WORDS) if _is_side(tokens, mention.start)]
-    mentions = _affirmed(tokens, _without_options(tokens, mentions))
+    mentions = _with_something(tokens, _affirmed(tokens, _without_options(tokens, mentions)))
     values = _values(_before(tokens, mentions, "than"))
     sides = values - {_EVEN}
     if len(sides) == 2 and (values != sides or _joined_sides(tokens)):
         return frozenset({_EVEN})
     return values
+
+
+_HARDLY_ANY = re.compile(
+    rf"\b(?:{DETERMINER_NO}|no|none|nothing|zero|0(?!\.)|without|lacks?|fewer|fewest|less|(?<!at )least|(?<!\ba )few"
+    r"|empty|hardly|barely|scarcely|not (?:see|have|contain|show|find|many|much|any))\b|\bonly a few\b"
+)
+
+
+def _with_something(tokens: Sequence[str], mentions: Sequence[Mention]) -> list[Mention]:
+    """The sides less those of a clause that says how little is there: `no cars on the left`, `the left is empty`.
+
+    What is spread evenly is not a side.
+    """
+    kept: list[Mention] = []
+    for clause, inside in _by_clause(tokens, mentions):
+        little = _HARDLY_ANY.search(" ".join(clause))
+        kept += [m for m in inside if not little or tokens[m.start] in _SPREAD]
+    return kept
 
 
 def _is_side(tokens: Sequence[str], index: int) -> bool:
@@ -138,6 +157,8 @@ def class_claims(text: str, subtype: str, question: Question) -> Claims:
     farther = _farther_classes(tokens) if subtype == "depth.closest_object" else frozenset()
     mentions = _not_denied(tokens, _affirmed(tokens, _without_options(tokens, class_mentions(tokens))))
     mentions = own_mentions(tokens, mentions)
+    if subtype == "depth.closest_object" and _NOT_CLOSEST.search(" ".join(tokens)):
+        return _superlative(tokens, mentions)
     values = _values(mentions) - farther
     if len(values) > 1 and "or" not in question.tokens and len(values - question.classes) == 1:
         return values - question.classes  # `the bench is next to the man`, after what is next to the man
@@ -205,21 +226,31 @@ def _before(tokens: Sequence[str], mentions: Sequence[Mention], word: str) -> li
     return kept
 
 
+_CLAUSE_ENDS = word_set(". , ; : ! ? ( ) but while whereas though although however") | {"\n"}
+
+
+def _by_clause(tokens: Sequence[str], mentions: Sequence[Mention]) -> Iterator[tuple[list[str], list[Mention]]]:
+    """Each clause with the mentions that begin in it."""
+    by_start = {mention.start: mention for mention in mentions}
+    start = 0
+    for index, token in enumerate([*tokens, "."]):
+        if token in _CLAUSE_ENDS:
+            yield list(tokens[start:index]), [by_start[i] for i in range(start, index) if i in by_start]
+            start = index + 1
+
+
+_NOT_CLOSEST = re.compile(
+    r"\b(?:farthest|furthest|most distant|most remote|second|2nd|third|next closest|least close)\b"
+)
 _SUPERLATIVES = word_set("closest nearest top topmost uppermost highest")
 
 
 def _superlative(tokens: Sequence[str], mentions: Sequence[Mention]) -> Claims:
     """The class of the one clause that says `closest` or `top`; none where that is not one class."""
-    by_start = {mention.start: mention for mention in mentions}
     found: set[str] = set()
-    clause: list[int] = []
-    for index, token in [*enumerate(tokens), (len(tokens), ".")]:
-        if token in {".", ",", ";", "!", "\n", "but", "while"}:
-            if any(tokens[i] in _SUPERLATIVES for i in clause):
-                found |= {by_start[i].value for i in clause if i in by_start}
-            clause = []
-        else:
-            clause.append(index)
+    for clause, inside in _by_clause(tokens, mentions):
+        if _SUPERLATIVES.intersection(clause) and not _NOT_CLOSEST.search(" ".join(clause)):
+            found |= _values(inside)
     return frozenset(found) if len(found) == 1 else frozenset()
 
 
@@ -244,12 +275,17 @@ def _absent_class(tokens: list[str], question: Question) -> Claims:
             said = existence(clause)
             if said == "no" or (negated(clause) and _IS_NOT.search(" ".join(clause))):
                 denied |= named & denied_classes(clause)
-            elif said is None and not NEGATORS.intersection(clause):
-                others |= named
+            elif said is None and not NEGATORS.intersection(clause) and not _IS_HERE.search(" ".join(clause)):
+                others |= named & _values(own_mentions(clause, class_mentions(clause)))
     found = frozenset(denied or others)
     if len(found) < 2:
         return found
     return found & question.classes or found
+
+
+_IS_HERE = re.compile(
+    r"\b(?:is|are) (?:\w+ )?(?:in|on|part of) (?:the|this) (?:picture|image|photo|scene|street|road|view)\b"
+)
 
 
 def _class_clauses(sentence: list[str]) -> list[list[str]]:

@@ -64,6 +64,11 @@ _BOUNDS_AFTER = {
 _NOT_A_COUNT = word_set("of another word words number integer digit answer sentence side by can could way")
 _POINTS_AT_ONE = word_set("no this that which each any every another the other some")
 
+_HOLD_SEVERAL = word_set(
+    "row rows line lines column columns group groups cluster clusters pairs set sets kind kinds type types sort sorts "
+    "picture pictures photo photos image images lot lots space spaces spot spots dozens hundreds thousands"
+)
+
 _NOUN_WITHIN = 3
 """words, in `one large red car`"""
 
@@ -185,6 +190,8 @@ def _number_reading(lexemes: Sequence[Lexeme], index: int, kind: str, question: 
     number = lexemes[index]
     assert isinstance(number, Number)
     value, unit, end = _grouped(lexemes, index, kind)
+    if kind == "integer" and _counts_groups(lexemes, end, question):
+        return Reading(None), end
     lone_one = number.spelled and number.value == 1 and end == index + 1
     if lone_one and _is_no_count(lexemes, index, question):
         return None, end
@@ -237,7 +244,8 @@ def _grouped(lexemes: Sequence[Lexeme], index: int, kind: str) -> tuple[float | 
     elif (following, _at(lexemes, end + 1), _at(lexemes, end + 2)) == ("and", "a", "half"):
         value, end = number.value + 0.5, end + 3
     elif (following == "/" or out_of) and isinstance(whole, Number):
-        value = number.value / whole.value if kind == "share" and whole.value else None
+        halves = number.value == whole.value == 50  # 50/50
+        value = number.value / whole.value if kind == "share" and whole.value and not halves else None
         end += 2 + out_of
         fraction = kind == "share"
     following = _at(lexemes, end)
@@ -270,6 +278,16 @@ def _counts_class(lexemes: Sequence[Lexeme], index: int, question: Question) -> 
         return True
     following = content_words(words)
     return bool(following) and not question.words.isdisjoint(following)
+
+
+def _counts_groups(lexemes: Sequence[Lexeme], index: int, question: Question) -> bool:
+    """Is it `rows of cars`, or `parking spaces for cars`, that are counted, where the question does not name them?"""
+    return any(
+        _at(lexemes, at) in _HOLD_SEVERAL
+        and _at(lexemes, at + 1) in {"of", "for", "with"}
+        and question.words.isdisjoint(content_words([str(_at(lexemes, at))]))
+        for at in (index, index + 1)
+    )
 
 
 def _is_bound(lexemes: Sequence[Lexeme], index: int) -> bool:

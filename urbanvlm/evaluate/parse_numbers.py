@@ -33,6 +33,8 @@ def number_claims(text: str, kind: str, question: Question) -> frozenset[float |
     values = {None if claim.value is None else round(claim.value, 9) for claim in strong}
     if kind == "integer" and (len(values) > 1 or _has_parts(text, len(strong), values, lexemes)):
         values = {_total([claim.value for claim in strong], lexemes, text, question)}
+    if kind == "share" and _IS_NOT_IT.search(whole_text):
+        values.add(None)
     if kind == "share" and len(values) > 1:
         values = _unrounded(strong, values)
     if kind != "number" and denies_presence(whole_text, question):
@@ -61,6 +63,11 @@ def _unrounded(claims: Sequence[Reading], values: set[float | None]) -> set[floa
 
 
 _ROUNDED = 0.005
+_IS_NOT_IT = re.compile(
+    r"(?:\d|%|\b(?:percent|cent|half|thirds?|quarters?|fifths?))"
+    r"(?:(?!\b(?:and|but|while|which|that|rest)\b)[^.,;:!?\n]){0,60}\b(?:is|are) not\b"
+)
+"""`70 % of the picture is not sky`"""
 _TOTAL = re.compile(
     r"\b(?:(?:a )?total (?:of|is|:)|total (?:number|count|amount)[^.!\n]{0,80}? is|adds? up to)(?= )"
     r"|(?:^|(?<=[.!:,\n]) ?)(?:in total|overall|altogether|in all),?(?: there are| there is| i (?:see|count))?(?= )"
@@ -110,8 +117,20 @@ def _has_parts(text: str, claims: int, values: set[float | None], lexemes: Seque
     twice = (next(lexemes_of(match[1])) for match in _TWICE.finditer(text))
     if _OF_EACH.search(text) or any(isinstance(number, Number) and number.value in values for number in twice):
         return True
+    if _adds_another(lexemes):
+        return True
     several = claims > 1 and len({lexeme for lexeme in lexemes if lexeme in _PLACES}) > 1
     return several or (values == {1.0} and ("another" in lexemes or ("the", "other") in pairwise(lexemes)))
+
+
+def _adds_another(lexemes: Sequence[Lexeme]) -> bool:
+    """`another two`; `and another`, unless that is one of those counted: `one here and another there`."""
+    seen_one = False
+    for index, (first, second) in enumerate(pairwise(lexemes)):
+        seen_one = seen_one or (isinstance(first, Number) and first.value == 1)
+        if first == "another" and (isinstance(second, Number) or (lexemes[index - 1] == "and" and not seen_one)):
+            return True
+    return False
 
 
 _OTHERS = word_set("other another second")

@@ -73,7 +73,7 @@ _CONTAINS = word_set(
 )
 _SEEN = _CONTAINS | word_set(
     "visible present seen spotted detected found exist exists observed depicted shown appear appears featured "
-    "identified noticed located"
+    "identified noticed located occur occurs"
 )
 _IS = word_set("is are was were")
 _EXISTS = _IS | word_set("exists exist seems must")
@@ -123,6 +123,7 @@ def existence(clause: Clause, places: Claims = frozenset()) -> str | None:
 _LOCATING = word_set("on in under above below behind beside besides near over around along inside outside next")
 _SURFACES = word_set("road sidewalk terrain ground sky background foreground scene area city town")
 """Where a street's things usually are: `on the road` tells no car from another."""
+_VIEWERS = word_set("camera viewer observer")
 _JOINTS = word_set("or and nor ,")
 _SIGNS = word_set("sign evidence trace existence presence instance hint such other single")
 _KINDS: tuple[Mapping[str, str], ...] = (
@@ -237,6 +238,11 @@ def _described(phrase: Clause) -> set[str]:
     return {word for word in content_words(phrase) if word not in NEUTRAL_WORDS and word not in _SIGNS}
 
 
+def _in_passing(question: Clause) -> Claims:
+    """What the question says of a thing that an answer need not repeat: `together`, `close to the camera`."""
+    return _VIEWERS | {"together", "close", "away"} if _VIEWERS.intersection(question) else frozenset({"together"})
+
+
 def _places(clause: Clause) -> dict[str, set[str]]:
     """on -> table, for `a cup on the table`; nothing for `a cup in the image`."""
     found: dict[str, list[str]] = {}
@@ -273,11 +279,17 @@ def _asked(question: Question) -> _Asked:
     subject = list(takewhile(lambda token: token not in _LOCATING, tokens))
     if not _described(subject):
         subject = tokens
-    options = [frozenset(_described(list(part))) for is_or, part in groupby(subject, lambda t: t == "or") if not is_or]
-    places = {place: words - _SURFACES for place, words in _places(tokens).items() if words - _SURFACES}
+    passing = _in_passing(tokens) if _described(subject) - _in_passing(tokens) else frozenset[str]()
+    options = [
+        frozenset(_described(list(part)) - passing)
+        for is_or, part in groupby(subject, lambda t: t == "or")
+        if not is_or
+    ]
+    unsaid = _SURFACES | passing
+    places = {place: left for place, words in _places(tokens).items() if (left := words - unsaid)}
     return _Asked(
         words=frozenset(_described(tokens)),
-        subject=frozenset(_described(subject)),
+        subject=frozenset(_described(subject) - passing),
         options=tuple(filter(None, options)) or (frozenset(),),
         where=frozenset(places),
         surroundings=frozenset().union(*places.values()),
@@ -286,7 +298,7 @@ def _asked(question: Question) -> _Asked:
 
 def things_asked(question: Question) -> Claims:
     """All that the question names, but for the road and the like."""
-    return _asked(question).words - _SURFACES
+    return _asked(question).words - _SURFACES - _in_passing(question.tokens)
 
 
 def _classes_there(clause: Clause) -> Claims:

@@ -186,7 +186,7 @@ PREDICATES: Mapping[str, Predicate] = {
     "viewfactor.sparsity": Predicate(word_set("sparse sparsely"), word_set("dense densely abundant plentiful")),
     "depth.range": Predicate(word_set("complex complicated"), frozenset({"simple"}), alone=True),
     "spatial.distribution": Predicate(
-        frozenset({"left"}), word_set("right evenly both middle center centre"), alone=True
+        frozenset({"left"}), word_set("right evenly both middle center centre"), unless=frozenset({"empty"}), alone=True
     ),
     "segmentation.vertical_layout": Predicate(word_set("top upper uppermost above"), beside=word_set("sky skies")),
     "scene.skyline_visibility": Predicate(

@@ -44,7 +44,7 @@ class Turn:
 
     text: str
     contested_by: str = ""
-    """what follows, where that may still belong to the answer: it must not contradict the text"""
+    """what stands around it, where that may still belong to the answer: it must not contradict the text"""
 
     @property
     def readings(self) -> list[str]:
@@ -74,7 +74,7 @@ def turns(text: str, question: Question) -> Iterator[Turn]:
     asks for nothing else, as an echo does. Questions that the model puts to itself while it thinks (`is that a bus?`)
     are left out.
     """
-    text = _own_turn(text, question)
+    text, earlier = _own_turn(text, question)
     if may_echo(text) and may_echo(question.wording.rstrip("?. ")):
         text = text.replace(question.wording.rstrip("?. "), f"\n{_ECHO}")
     said: list[str] = []
@@ -89,13 +89,13 @@ def turns(text: str, question: Question) -> Iterator[Turn]:
             rest = _without_questions(text[end:])
             opens_line = text[:start].rstrip(" ")[-1:] in {"", "\n"}
             final = labelled or _is_direct(before) or (opens_line and not _STRONG_MARKER.search(rest))
-            yield Turn(before, "" if final else rest)
+            yield Turn(before, earlier if final else f"{earlier}\n{rest}")
             if owns_up(before):
                 return
         if not question.is_asked_by(_LABEL.sub(" ", text[start:end])):
             return
         said = []
-    yield Turn(" ".join((*said, text[position:])).strip())
+    yield Turn(" ".join((*said, text[position:])).strip(), earlier)
 
 
 def _is_self_talk(question: str, before: str) -> bool:
@@ -144,27 +144,38 @@ def _end_of_labelled(text: str, start: int) -> int:
     return start + (mark + 1 if mark >= 0 else length)
 
 
-def _own_turn(text: str, question: Question) -> str:
-    """What the model itself says first, where the text is a dialogue: the prompt echoed, or the next turns made up."""
+def _own_turn(text: str, question: Question) -> tuple[str, str]:
+    """What the model itself says first, where the text is a dialogue: the prompt echoed, or the next turns made up.
+
+    Beside it, what stands before the model's role, less questions: a prompt, or the model's answer already.
+    """
     roles = list(_ROLE.finditer(text))
     if not roles:
-        return text
+        return text, ""
     before = text[: roles[0].start()]
     speaks_first = roles[0]["model"] is None and not _PREAMBLE.match(before)
     if speaks_first and _WORD.search(_without_questions(before)):
-        return before
+        return before, ""
     if any(
         _WORD.search(before[:start]) and not question.is_asked_by(_LABEL.sub(" ", before[start:end]))
         for start, end, _ in _questions(before)
     ):
-        return before
+        return before, ""
     said: list[str] = []
     for role, end in zip(roles, [*(role.start() for role in roles[1:]), len(text)], strict=True):
         if role["model"] is not None:
             said.append(text[role.end() : end].strip())
         elif any(map(_WORD.search, said)):
             break
-    return "\n".join(part for part in said if part) if said else text
+    if not said:
+        return text, ""
+    is_prompt = roles[0]["model"] is None or _PREAMBLE.match(before)
+    earlier = "" if is_prompt or not _WORD.search(before) else _without_questions(_without_echo(before, question))
+    return "\n".join(part for part in said if part), earlier.strip()
+
+
+def _without_echo(text: str, question: Question) -> str:
+    return text.replace(question.wording.rstrip("?. "), " ") if may_echo(question.wording.rstrip("?. ")) else text
 
 
 def _without_questions(text: str) -> str:

@@ -50,6 +50,10 @@ _YES = word_set("yes yep yeah yup")
 _NO = word_set("no nope nah")
 _EITHER = re.compile(r"\b(?:either )?(?:yes|no|true|false) ?(?:or|/|\|) ?(?:yes|no|true|false)\b")
 _NEITHER = re.compile(r"\bneither\b[^.;!?\n]{0,40}\b(?:yes\b[^.;!?\n]{0,40}\bno|no\b[^.;!?\n]{0,40}\byes)\b")
+_NUMBERED = re.compile(
+    r"\b(a|the|this|that|bus|coach|tram|train|truck|car|line|route|platform|house|building) no\. ?(?=\d)"
+)
+"""`bus No. 5`"""
 _SOFT_NO = re.compile(
     r"\b(?:(?:definitely|absolutely|certainly|probably|likely|surely|clearly|maybe|perhaps|possibly|apparently"
     r"|of course|i (?:think|guess|believe)) not|not (?:really|at all|exactly)|i do not (?:think|believe) so)"
@@ -68,6 +72,7 @@ def yes_no_claims(text: str, subtype: str, question: Question) -> Claims:
 
     An explicit yes or no outranks statements, unless the statement in its own sentence contradicts it.
     """
+    text = _NUMBERED.sub(r"\1 ", text)
     text = _SOFT_NO.sub(" no ", _EITHER.sub(" ", _NEITHER.sub(" ", without_ignorance(text))))
     tokens = mark_determiners(tokens_of(text))
     if tokens in (["y"], ["n"]):

@@ -164,6 +164,9 @@ _FUNCTION_WORDS = word_set(
 
 
 def singular(word: str) -> str:
+    """A noun's singular; words that name nothing (`does`, `has`, `was`) as they are."""
+    if word in _FUNCTION_WORDS:
+        return word
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith(("ses", "xes", "ches", "shes")):
