@@ -115,3 +115,20 @@ def test_metadata_of_panoramas(tmp_path: Path) -> None:
     own = read_metadata(path)
     assert [record.place for record in own.records] == ["p", "p", "a", "b", "d"]
     assert any(remark.startswith("2 pictures: neither `place` nor the name") for remark in own.remarks)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "shared"),
+    [
+        (["p/0.jpg", "p/90.jpg"], ["p/180.jpg", "p/overview.jpg"], 2),
+        (["p/0.jpg", "p/map.jpg", "q/0.jpg"], ["p/180.jpg", "p/270.jpg", "q/x/0.jpg"], 1),
+        (["p/0.jpg", "p/map.jpg"], ["p/180.jpg", "p/overview.jpg"], 0),
+        ([f"d/{n}.jpg" for n in range(360) if n % 30], [f"d/{n}.jpg" for n in range(0, 360, 30)], 0),
+    ],
+)
+def test_a_panorama_that_one_split_has_other_pictures_of_is_shared(
+    tmp_path: Path, train: list[str], test: list[str], shared: int
+) -> None:
+    scans = [scan(write(tmp_path / f"{name}.jsonl", names)) for name, names in (("train", train), ("test", test))]
+    found = [one.count for one in audit(scans[1], train=scans[0]).findings if one.code == "shared-places"]
+    assert found == [shared] * (shared > 0)

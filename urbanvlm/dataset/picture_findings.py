@@ -9,7 +9,7 @@ import numpy as np
 
 from urbanvlm.dataset.findings import CODES, Finding, finding
 from urbanvlm.dataset.images import image_faults
-from urbanvlm.dataset.places import UNTOLD
+from urbanvlm.dataset.places import UNTOLD, parted_panoramas
 from urbanvlm.dataset.scan import Scan
 from urbanvlm.errors import quoted
 
@@ -25,14 +25,21 @@ def place_findings(data: Scan, train: Scan | None) -> Iterator[Finding]:
 
 
 def _shared_places(data: Scan, train: Scan) -> Iterator[Finding]:
-    shared = [place for place in data.places if place in train.places]
+    shared = {place: train.places[place] for place in data.places if place in train.places}
+    for folder in parted_panoramas(data.images, train.images):
+        there = [number for place, number in train.places.items() if _is_of(place, folder)]
+        shared |= {place: min(there) for place in data.places if there and _is_of(place, folder)}
     if shared:
         faults = [
-            (data.places[place], f"place {quoted(place)} is also in {train.file.where(train.places[place])}")
-            for place in shared
+            (data.places[place], f"place {quoted(place)} is also in {train.file.where(number)}")
+            for place, number in shared.items()
         ]
         message = f"{len(shared)} of {len(data.places)} places are in {train.file.path} too"
         yield finding("shared-places", data.file, len(shared), message, faults)
+
+
+def _is_of(place: str, folder: str) -> bool:
+    return folder in (place, place.rpartition("/")[0])
 
 
 def image_findings(data: Scan, images: Path, decode: bool) -> Iterator[Finding]:

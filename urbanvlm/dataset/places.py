@@ -53,6 +53,20 @@ def panorama_folders(image_ids: Iterable[str]) -> frozenset[str]:
     return frozenset(found - others)
 
 
+def parted_panoramas(names: Collection[str], others: Collection[str]) -> frozenset[str]:
+    """Folders that are a panorama by the names of one split, and hold more than its views by those of the other.
+
+    Not where a picture has any other number, as then they are the frames of a video or simply numbered.
+    """
+    parted = panorama_folders(names) ^ panorama_folders(others)
+    if not parted:
+        return parted
+    parts = [{_parts(name) for name in split} for split in (names, others)]
+    in_both = set.intersection(*({folder for folder, _ in split} for split in parts))
+    numbered = {folder for folder, stem in set.union(*parts) if stem.isdigit() and not _is_bare_heading(stem)}
+    return (parted & in_both) - numbered
+
+
 def _parts(image_id: str) -> tuple[str, str]:
     """(folder, name without extension), in one Unicode form, so that two ways to write a path are one place."""
     path = image_id if image_id.isascii() else unicodedata.normalize("NFC", image_id)
