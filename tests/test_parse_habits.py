@@ -428,13 +428,20 @@ HABITS = {
         Yes. Is there a bus in view? ASSISTANT: No -> ?
         is there a bus in view\nASSISTANT: no -> no
     """,
-    "names a bus by its number": r"""
+    "names a bus by its number, or in a list": r"""
         presence.binary: Is there a bus in view?
         Bus No. 5 is visible. -> yes
         The No. 7 bus can be seen. -> yes
         A No. 7 bus is on the road. -> ?
         No. 5 cars are visible. -> no
         presence.binary: Is there a bus in the scene?
+        The image shows cars, trucks and a bus. -> yes
+        There is a car, a tree, a bus -> yes
+        The image shows cars, trucks and a bus stop. -> ?
+        The image shows cars, trucks and a tram. -> ?
+        The image shows cars, trucks except a bus. -> ?
+        There is a sign for cars, trucks and buses. -> ?
+        No, there is a car, a tree and a truck. -> no
         No bus is close to the camera. -> ?
         presence.binary: Is there a camera in the scene?
         There is a bench. -> ?

@@ -26,7 +26,7 @@ from urbanvlm.evaluate.parse_statements import (
     restated,
 )
 from urbanvlm.evaluate.parse_text import clauses, tokens_of, without_ignorance
-from urbanvlm.evaluate.vocabulary import content_words, word_set
+from urbanvlm.evaluate.vocabulary import class_mentions, content_words, word_set
 
 _OPPOSITE = {"yes": "no", "no": "yes"}
 
@@ -103,12 +103,27 @@ def _explicit(tokens: Sequence[str]) -> set[str]:
     return found
 
 
+_LISTING = word_set(
+    "the this image picture photo scene shows show contains contain has includes depicts there is are i we you can see "
+    "and a an some several many two three four five , -"
+)
+
+
+def _lists_things(sentence: Clause) -> bool:
+    """`the picture shows cars, trees and a bus`, and not a word more."""
+    named = {index for mention in class_mentions(sentence) for index in range(mention.start, mention.end)}
+    return all(token in _LISTING or index in named for index, token in enumerate(sentence))
+
+
 _Statement = tuple[str, Clause]
 """yes or no, and the clause that says so"""
 
 
 def _statements(sentence: Clause, subtype: str, question: Question) -> list[_Statement]:
-    found = ((_claim(part, subtype, question), part) for part in clauses([t for t in sentence if t not in _YES | _NO]))
+    words = [token for token in sentence if token not in _YES | _NO]
+    if subtype in _EXISTENTIAL and _lists_things(words):
+        words = ["and" if token == "," else token for token in words]  # one clause
+    found = ((_claim(part, subtype, question), part) for part in clauses(words))
     return [(value, part) for value, part in found if value is not None]
 
 
