@@ -72,9 +72,9 @@ is_cut_short() {
     [[ -n $end && -n $now_end ]] && ((now_end + 5 < end && now_end < $(date +%s) + 3600))
 }
 
-# Only a job that runs in Slurm's eyes, be it while it gets a signal, may be started again by us. A preempted one Slurm starts again itself, and a
-# cancelled one must stay so: Slurm would start that again, too. So without an answer it is asked again for a while, and
-# then the request is made nevertheless, but not where Slurm itself told the job to end.
+# Only a job that runs in Slurm's eyes, be it while it gets a signal, may be started again by us. A preempted one Slurm
+# starts again itself, and a cancelled one must stay so: Slurm would start that again, too. So without an answer it is
+# asked again for a while, and then the request is made nevertheless, but not where Slurm itself told the job to end.
 requeue() {
     local reason=$1 now_state said='no answer' asked='' try
     for ((try = 0; try < tries; try++)); do
