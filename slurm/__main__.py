@@ -30,7 +30,7 @@ from urbanvlm.runs import remember_output, short
 from urbanvlm.same_inputs import Seen, check_same_inputs
 from urbanvlm.stages import is_done
 from urbanvlm.sweep import Point, Sweep, SweepFolder, load_sweep
-from urbanvlm.terminal import use_plain_signs
+from urbanvlm.terminal import drop_stdout, use_plain_signs
 from urbanvlm.user import settle_user
 
 LOG_WIDTH = 120
@@ -58,14 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         return 1
     except OSError as error:
         if (mistake := mistake_of(error)) is None:
             raise
-        if error.filename is None:
-            # It may have been stdout, which Python flushes once more when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.filename is None:  # it may have been stdout
+            drop_stdout()
         print(mistake, file=sys.stderr)
         return 2
 

@@ -13,7 +13,7 @@ from urbanvlm.disk import mistake_of
 from urbanvlm.errors import UserError
 from urbanvlm.generated import fill, markdown_table
 from urbanvlm.records import write_atomic
-from urbanvlm.terminal import use_plain_signs
+from urbanvlm.terminal import drop_stdout, use_plain_signs
 from urbanvlm.user import settle_user
 
 COMMANDS = {
@@ -52,15 +52,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        # Python flushes stdout once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         return 1
     except OSError as error:
         if (mistake := mistake_of(error)) is None:
             raise
-        if error.filename is None:
-            # It may have been stdout, which Python flushes once more when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.filename is None:  # it may have been stdout
+            drop_stdout()
         print(mistake, file=sys.stderr)
         return 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 
 PLAIN = {
@@ -66,3 +67,8 @@ def use_plain_signs() -> None:
         # Not what a test has put in their place, nor None, which a process without them has.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_HANDLER)
+
+
+def drop_stdout() -> None:
+    """Lead standard output nowhere, once it takes no more: Python flushes it again when it ends, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
